@@ -1,0 +1,133 @@
+package mirror
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+
+	"github.com/gomirror/gomirror/cache"
+)
+
+// flightKey names what is being filled: the same key may be on its way into both
+// trees while a pattern changes.
+type flightKey struct {
+	tree cache.Tree
+	key  cache.Key
+}
+
+// landing is how a fill ended well.
+type landing struct {
+	state   string                       // Miss or Revalidated
+	open    func() (*cache.Entry, error) // called once a waiter
+	discard func()                       // called when every waiter has opened; may be nil
+}
+
+// fillFunc fills one key; ctx is cancelled when nobody waits any more.
+type fillFunc func(ctx context.Context, id flightKey) (landing, error)
+
+// flights lets one fill a key run at a time. singleflight would do but for one
+// thing: a fill must outlive the client that began it and end with the last one.
+type flights struct {
+	mu      sync.Mutex
+	current map[flightKey]*flight // guarded by mu
+}
+
+type flight struct {
+	waiters int // guarded by flights.mu
+	cancel  context.CancelFunc
+
+	done chan struct{} // closed after the fields below are set
+	landing
+	err error
+}
+
+// do runs fill for id, or joins the one that runs, and opens what came of it. It
+// returns early when ctx ends.
+func (f *flights) do(ctx context.Context, id flightKey, fill fillFunc) (*cache.Entry, string, error) {
+	fl := f.join(ctx, id, fill)
+	defer f.leave(id, fl)
+	select {
+	case <-fl.done:
+	case <-ctx.Done():
+		return nil, "", ctx.Err()
+	}
+	if fl.err != nil {
+		return nil, "", fl.err
+	}
+	entry, err := fl.open()
+	return entry, fl.state, err
+}
+
+func (f *flights) join(ctx context.Context, id flightKey, fill fillFunc) *flight {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if fl := f.current[id]; fl != nil {
+		fl.waiters++
+		return fl
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	fl := &flight{waiters: 1, cancel: cancel, done: make(chan struct{})}
+	if f.current == nil {
+		f.current = make(map[flightKey]*flight)
+	}
+	f.current[id] = fl
+	go f.run(ctx, id, fl, fill) // ends with fill, which ctx ends
+	return fl
+}
+
+func (f *flights) run(ctx context.Context, id flightKey, fl *flight, fill fillFunc) {
+	defer func() {
+		// A panic here is outside of net/http's recovery and would end the daemon.
+		if p := recover(); p != nil {
+			fl.err = fmt.Errorf("fill %s: panic: %v\n%s", id.key, p, debug.Stack())
+		}
+		f.land(id, fl)
+	}()
+	fl.landing, fl.err = fill(ctx, id)
+}
+
+// leave lets go of a flight; the last waiter to leave ends it.
+func (f *flights) leave(id flightKey, fl *flight) {
+	f.mu.Lock()
+	fl.waiters--
+	last := fl.waiters == 0
+	if last && f.current[id] == fl {
+		// Who comes now must not join a fill that is being cancelled.
+		delete(f.current, id)
+	}
+	landed := false
+	select {
+	case <-fl.done:
+		landed = true
+	default: // deserted on its way: land discards
+	}
+	f.mu.Unlock()
+	if last {
+		fl.cancel()
+	}
+	if last && landed && fl.discard != nil {
+		fl.discard()
+	}
+}
+
+// land ends a flight. With nobody left to open what it brought, it throws that away.
+func (f *flights) land(id flightKey, fl *flight) {
+	f.mu.Lock()
+	if f.current[id] == fl {
+		delete(f.current, id)
+	}
+	deserted := fl.waiters == 0
+	close(fl.done)
+	f.mu.Unlock()
+	if deserted && fl.discard != nil {
+		fl.discard()
+	}
+}
+
+// announce lets the checksum look-up for a version's files begin beside the download.
+func (m *Mirror) announce(ctx context.Context, key cache.Key) {
+	if m.opts.Announce != nil && key.Immutable() {
+		go m.opts.Announce(ctx, key.Module()) // ends with the look-up, which has limits of its own
+	}
+}

@@ -1,0 +1,258 @@
+// Package mirror is gomirror's read-through policy: what is answered from the cache,
+// what is asked of an upstream, and what happens when that fails.
+//
+// [Mirror.Get] is the whole of it and reads from top to bottom. The store keeps, the
+// source fetches, Verify judges; none of them knows the others.
+package mirror
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"github.com/gomirror/gomirror/cache"
+	"github.com/gomirror/gomirror/serve/upstream"
+)
+
+// Options are the parts that a Mirror puts together.
+type Options struct {
+	Store   *cache.Store    // required
+	Source  upstream.Source // required
+	Offline bool            // never ask Source
+
+	// Private reports whether a module path is private: kept apart, and asked of its
+	// origin each time. Nil means that none is.
+	Private func(modPath string) bool
+
+	// Verify judges a checked draft before it is kept. It returns a
+	// *cache.ContradictionError if the checksum database has other bytes. Nil
+	// verifies nothing.
+	Verify func(context.Context, cache.Key, *cache.Draft) error
+
+	// Announce tells of a version whose files will be verified, so that the look-up
+	// runs beside the download. It returns when the look-up is done. May be nil.
+	Announce func(context.Context, module.Version)
+
+	Now func() time.Time // nil means time.Now
+	Log *slog.Logger     // nil discards
+}
+
+// Mirror answers the requests of the module proxy protocol.
+type Mirror struct {
+	opts    Options
+	flights flights
+	stats   counters
+}
+
+// New returns a Mirror of the given parts.
+func New(opts Options) *Mirror {
+	if opts.Private == nil {
+		opts.Private = func(string) bool { return false }
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Mirror{opts: opts}
+}
+
+// How an answer came about, as the X-Cache header has it.
+const (
+	Hit         = "hit"         // from the cache
+	Miss        = "miss"        // fetched now
+	Stale       = "stale"       // from the cache, past its time, since no upstream answers
+	Revalidated = "revalidated" // from the cache, an upstream says that it still stands
+)
+
+// Answer is what the store holds for a key, with how it came there. The caller
+// closes it.
+type Answer struct {
+	*cache.Entry
+	State string        // Hit, Miss, Stale or Revalidated
+	Age   time.Duration // since an upstream last vouched for it
+	Cause error         // why it is Stale
+}
+
+// Get answers key: from the cache if that is fresh, else from an upstream, else from
+// the cache again as far as honesty allows. An error that Is fs.ErrNotExist means
+// that there is no such module or version.
+func (m *Mirror) Get(ctx context.Context, key cache.Key) (*Answer, error) {
+	tree := m.tree(key)
+	held := m.held(tree, key)
+	if freshness(tree, key.Kind(), held, m.opts.Now()) == use {
+		return m.answer(key, held, Hit)
+	}
+	if err := impossible(key); err != nil {
+		return nil, err
+	}
+	if m.opts.Offline {
+		return m.offline(tree, key, held)
+	}
+	filled, state, err := m.flights.do(ctx, flightKey{tree, key}, m.fill)
+	if err == nil {
+		closeEntry(held)
+		return m.answer(key, filled, state)
+	}
+	m.stats.faults.Add(1)
+	if stale(tree, held, err, m.opts.Now()) {
+		return m.stale(key, held, err)
+	}
+	closeEntry(held)
+	return m.without(tree, key, err)
+}
+
+// answer gives an entry to the client. A remembered "not found" is an error again.
+func (m *Mirror) answer(key cache.Key, entry *cache.Entry, state string) (*Answer, error) {
+	m.stats.count(state)
+	age := max(0, m.opts.Now().Sub(entry.Meta.Fetched))
+	if !entry.Meta.Found() {
+		entry.Close()
+		return nil, &NotFoundError{key, fmt.Sprintf("not found at %s %s ago; asked again after %s",
+			cmp.Or(entry.Meta.Upstream, "any upstream"), age.Round(time.Second), publicFresh)}
+	}
+	return &Answer{Entry: entry, State: state, Age: age}, nil
+}
+
+// stale gives an entry past its time, and why.
+func (m *Mirror) stale(key cache.Key, entry *cache.Entry, cause error) (*Answer, error) {
+	answer, err := m.answer(key, entry, Stale)
+	if err == nil {
+		answer.Cause = cause
+		m.opts.Log.Warn("served stale", "key", m.logKey(key), "age", answer.Age, "err", cause)
+	}
+	return answer, err
+}
+
+func closeEntry(entry *cache.Entry) {
+	if entry != nil {
+		entry.Close()
+	}
+}
+
+// tree picks the tree by the route at request time.
+func (m *Mirror) tree(key cache.Key) cache.Tree {
+	if m.opts.Private(key.Module().Path) {
+		return cache.Private
+	}
+	return cache.Public
+}
+
+// held opens what the store has, nil if that is nothing. A store that can't be read
+// is no reason to fail while an upstream answers.
+func (m *Mirror) held(tree cache.Tree, key cache.Key) *cache.Entry {
+	entry, err := m.opts.Store.Get(tree, key)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		m.opts.Log.Warn("cache not readable", "key", m.logKey(key), "err", err)
+	}
+	if err != nil {
+		return nil
+	}
+	return entry
+}
+
+// fill asks the source for key and keeps what it delivers. It runs once a key,
+// however many clients wait.
+func (m *Mirror) fill(ctx context.Context, id flightKey) (landing, error) {
+	tree, key := id.tree, id.key
+	kept := landing{state: Miss, open: func() (*cache.Entry, error) { return m.opts.Store.Get(tree, key) }}
+	req := upstream.Request{Key: key}
+	if held := m.held(tree, key); held != nil {
+		held.Close()
+		// The flight before this one may have landed since Get looked.
+		if freshness(tree, key.Kind(), held, m.opts.Now()) == use {
+			return kept, nil
+		}
+		if held.Meta.Found() {
+			req.Meta = held.Meta
+		}
+	}
+	m.announce(ctx, key)
+	delivered := false
+	err := m.opts.Source.Fetch(ctx, req, func(k cache.Key, meta cache.Meta, body io.Reader) error {
+		unkept, err := m.keep(ctx, tree, k, meta, body)
+		switch {
+		case k == key && err == nil:
+			delivered = true
+			if unkept != nil {
+				kept.open, kept.discard = unkept.Entry, unkept.Discard
+			}
+		case unkept != nil:
+			unkept.Discard()
+		}
+		return err
+	})
+	switch {
+	case errors.Is(err, upstream.ErrNotModified):
+		kept.state = Revalidated
+		return kept, m.opts.Store.Touch(tree, key, m.opts.Now())
+	case err == nil && !delivered:
+		return landing{}, fmt.Errorf("fetch %s: the upstream delivered something else", key)
+	case errors.Is(err, fs.ErrNotExist) && tree == cache.Public:
+		m.negative(key, err)
+	}
+	return kept, err
+}
+
+// keep takes one answer through draft, check, verification and commit: this order is
+// the promise that nothing unverified is ever read back. If just the disk could not
+// take the answer, it returns the draft to serve from.
+func (m *Mirror) keep(ctx context.Context, tree cache.Tree, key cache.Key, meta cache.Meta, body io.Reader) (*cache.Draft, error) {
+	draft, err := m.opts.Store.Draft(tree, key)
+	if err != nil {
+		return nil, err
+	}
+	n, err := draft.ReadFrom(body)
+	m.stats.fetched.Add(n)
+	if err == nil {
+		err = draft.Check()
+	}
+	whole := err == nil
+	if err == nil && key.Kind() == cache.List {
+		err = m.merge(tree, key, draft)
+	}
+	if err == nil && m.opts.Verify != nil {
+		err = m.opts.Verify(ctx, key, draft)
+		if contradiction := (*cache.ContradictionError)(nil); errors.As(err, &contradiction) {
+			err = errors.Join(err, draft.Quarantine(contradiction.Error()))
+		}
+	}
+	if err == nil {
+		err = draft.Commit(meta)
+	}
+	if full := (*cache.FullError)(nil); whole && errors.As(err, &full) {
+		m.opts.Log.Warn("disk is full: served, not kept", "key", m.logKey(key), "err", err)
+		return draft, nil
+	}
+	draft.Discard()
+	return nil, err
+}
+
+// negative remembers for a minute that no public upstream has key, so that the
+// prefix probes of a go get -u ask once.
+func (m *Mirror) negative(key cache.Key, err error) {
+	meta := cache.Meta{Status: 404, Fetched: m.opts.Now()}
+	if status := (*upstream.StatusError)(nil); errors.As(err, &status) {
+		meta.Status, meta.Upstream = status.Code, status.Upstream
+	}
+	if err := m.opts.Store.Negative(cache.Public, key, meta); err != nil {
+		m.opts.Log.Warn("not found, and that not kept", "key", key, "err", err)
+	}
+}
+
+// logKey is what a log may say of key: the names of private modules are nobody's
+// business who reads a pasted log.
+func (m *Mirror) logKey(key cache.Key) string {
+	if m.opts.Private(key.Module().Path) {
+		return "private"
+	}
+	return key.String()
+}
