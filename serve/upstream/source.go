@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 
 	"github.com/gomirror/gomirror/cache"
@@ -27,7 +26,7 @@ type Request struct {
 
 // Sink takes an answer. meta says where it came from and how to revalidate it; body
 // is read to its end before Sink returns. A Sink that returns an error has kept
-// nothing, and the source passes the error on as it is.
+// nothing; the source passes the error on, with the upstream's name put before it.
 type Sink func(key cache.Key, meta cache.Meta, body io.Reader) error
 
 // A Source fetches the answer to a request into sink. It must deliver the key that
@@ -61,14 +60,6 @@ func (e *StatusError) Error() string {
 // Is makes 404 and 410, and nothing else, "not found".
 func (e *StatusError) Is(target error) bool {
 	return target == fs.ErrNotExist && (e.Code == http.StatusNotFound || e.Code == http.StatusGone)
-}
-
-// Unreachable reports whether err says that no connection came about: the name did
-// not resolve, or nothing accepted the dial.
-func Unreachable(err error) bool {
-	var dns *net.DNSError
-	var op *net.OpError
-	return errors.As(err, &dns) || errors.As(err, &op) && op.Op == "dial"
 }
 
 // hopsKey carries the ids of the gomirrors that a request has passed, see [WithHops].

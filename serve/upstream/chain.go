@@ -1,0 +1,200 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gomirror/gomirror/cache"
+)
+
+// ChainOptions are what a [Chain] is made of.
+type ChainOptions struct {
+	Entries []Entry                   // required, see [ParseList]
+	Default bool                      // the list is the go command's own: "," also passes on 403, 451 and 5xx
+	Client  *http.Client              // required if an entry is http or https, see [NewClient]
+	Direct  Source                    // what "direct" asks; nil makes it an error
+	Known   func(modPath string) bool // is the path known to be a module? nil: none is
+	HopID   string                    // our id in [HopHeader]
+	Log     *slog.Logger              // nil discards
+	Now     func() time.Time          // nil means time.Now
+}
+
+// Chain asks the entries of a GOPROXY list in turn. What may pass an error on to the
+// next entry is the user's choice of "," or "|", as in the go command. An answer that
+// is wrong in itself (HTML, cut, of another version) always passes.
+//
+// The go command decides once per query which entry answers, a chain once per path.
+// For a query go probes each prefix of an import path, so that most of its requests
+// are 404s of paths that are no module; see [Chain.asks] and [Chain.stands] for how a
+// chain keeps these from running down the whole list.
+type Chain struct {
+	steps   []step
+	proxies []*Proxy
+	deflt   bool
+	known   func(string) bool
+	log     *slog.Logger
+	text    string
+}
+
+// step is an entry and what it stands for.
+type step struct {
+	Entry
+	name   string
+	source Source
+}
+
+// NewChain makes a chain.
+func NewChain(opts ChainOptions) (*Chain, error) {
+	c := &Chain{deflt: opts.Default, known: opts.Known, log: opts.Log}
+	if c.known == nil {
+		c.known = func(string) bool { return false }
+	}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Direct == nil {
+		opts.Direct = never{errors.New("direct is not available here")}
+	}
+	for i, e := range opts.Entries {
+		s := step{Entry: e, name: e.String()}
+		switch e.URL {
+		case wordDirect:
+			s.source = opts.Direct
+		case wordOff:
+			s.source = never{errOff}
+		default:
+			u, err := parseURL(e.URL)
+			if err != nil {
+				return nil, fmt.Errorf("parse upstream %q: %w", e, err)
+			}
+			p := NewProxy(u, opts.Client, opts.HopID)
+			if opts.Now != nil {
+				p.now = opts.Now
+			}
+			s.name, s.source = p.Name(), p
+			c.proxies = append(c.proxies, p)
+		}
+		c.steps = append(c.steps, s)
+		c.text += s.name
+		if i < len(opts.Entries)-1 {
+			c.text += map[bool]string{false: ",", true: "|"}[e.FallBackOnError]
+		}
+	}
+	if len(c.steps) == 0 {
+		return nil, errors.New("make upstream chain: no entries")
+	}
+	return c, nil
+}
+
+// Proxies returns the module proxies of the chain in order.
+func (c *Chain) Proxies() []*Proxy { return c.proxies }
+
+// String returns the list without credentials.
+func (c *Chain) String() string { return c.text }
+
+// never is a source that has nothing.
+type never struct{ err error }
+
+func (n never) Fetch(context.Context, Request, Sink) error { return n.err }
+
+// offError is what GOPROXY=off says. As in the go command it counts as not found.
+type offError struct{}
+
+var errOff = offError{}
+
+func (offError) Error() string        { return "module lookup disabled by GOPROXY=off" }
+func (offError) Is(target error) bool { return target == fs.ErrNotExist }
+
+// Fetch implements [Source].
+func (c *Chain) Fetch(ctx context.Context, req Request, sink Sink) error {
+	// A fault of our own disk, or the end of all interest, is no reason to go on.
+	var local atomic.Bool
+	watched := func(key cache.Key, meta cache.Meta, body io.Reader) error {
+		err := sink(key, meta, body)
+		var full *cache.FullError
+		if errors.As(err, &full) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			local.Store(true)
+		}
+		return err
+	}
+	until := time.Now().Add(reachLimit)
+	failed := tally{key: req.Key}
+	for _, s := range c.steps {
+		if s.URL == wordDirect && !c.asks(req.Key) {
+			break
+		}
+		if failed.unreachable() && !time.Now().Before(until) {
+			failed.skip(s.name)
+			continue
+		}
+		one := req
+		if req.Meta.Upstream != s.name {
+			one.Meta = cache.Meta{} // another's validators mean nothing here
+		}
+		attempt := ctx
+		if failed.unreachable() {
+			attempt = withReach(ctx, until)
+		}
+		err := s.source.Fetch(attempt, one, watched)
+		if err == nil || errors.Is(err, ErrNotModified) || local.Load() || ctx.Err() != nil {
+			return err
+		}
+		failed.add(s, err)
+		if !c.passes(s, err) || c.stands(req.Key, err) {
+			break
+		}
+		c.log.DebugContext(ctx, "upstream passed over", "key", req.Key.String(), "upstream", s.name, "err", err)
+	}
+	return failed.result()
+}
+
+// passes reports whether the next entry is asked after an error of s.
+func (c *Chain) passes(s step, err error) bool {
+	var invalid *cache.InvalidError
+	var contradiction *cache.ContradictionError
+	var status *StatusError
+	switch {
+	case s.FallBackOnError, errors.Is(err, fs.ErrNotExist):
+		return true
+	case errors.As(err, &invalid), errors.As(err, &contradiction), errors.Is(err, io.ErrUnexpectedEOF):
+		return true
+	case c.deflt && errors.As(err, &status):
+		return status.Code == http.StatusForbidden || status.Code == http.StatusUnavailableForLegalReasons || status.Code >= 500
+	}
+	return false
+}
+
+// asks reports whether direct is asked for key. The go command starts one clone for
+// a query that no proxy could answer; we would start one for each path it probes,
+// 422 for a go get -u that was measured. So direct behind a proxy answers only what
+// is never probed (.mod and .zip), and queries of what is known to be a module.
+func (c *Chain) asks(key cache.Key) bool {
+	return len(c.proxies) == 0 || key.Kind() == cache.Mod || key.Kind() == cache.Zip || c.known(key.Module().Path)
+}
+
+// stands reports whether a 404 ends the chain: the path is inside a known module, so
+// that this is one of go's probes, and go takes the answer of the proxy that knows
+// the module. A path that is known itself is no probe.
+func (c *Chain) stands(key cache.Key, err error) bool {
+	if key.Kind() == cache.Mod || key.Kind() == cache.Zip || !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	modPath := key.Module().Path
+	if c.known(modPath) {
+		return false
+	}
+	for i := strings.LastIndexByte(modPath, '/'); i > 0; i = strings.LastIndexByte(modPath[:i], '/') {
+		if c.known(modPath[:i]) {
+			return true
+		}
+	}
+	return false
+}

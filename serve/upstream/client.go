@@ -1,0 +1,168 @@
+package upstream
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+)
+
+// Silence ends an attempt, slowness does not: there is a limit on each wait and none
+// on the whole.
+const (
+	// dialLimit is for the name look-up and all addresses of one host. Three lost SYNs
+	// take 7 s; a link that needs longer than 10 s carries no pull.
+	dialLimit = 10 * time.Second
+
+	// tlsLimit is the net/http default: two round trips and a slow signature.
+	tlsLimit = 10 * time.Second
+
+	// firstByteLimit is long, for a mirror that has never seen a module clones it
+	// before it answers; about 60 s were seen (golang/go#73403).
+	firstByteLimit = 90 * time.Second
+
+	// stallLimit is how long a body may stand still. TCP on a link with losses comes
+	// back within a few seconds or not at all.
+	stallLimit = 20 * time.Second
+
+	// pingAfter and pingLimit find an HTTP/2 connection that died in sleep or with a
+	// change of network, which would cost each request on it firstByteLimit.
+	pingAfter = 15 * time.Second
+	pingLimit = 10 * time.Second
+
+	// idleLimit is below the 2 minutes after which load balancers drop a connection
+	// without a word.
+	idleLimit = 100 * time.Second
+
+	// idlePerHost is what the go command keeps busy at once on 16 cores.
+	idlePerHost = 16
+
+	// redirectLimit is that of the go command.
+	redirectLimit = 10
+)
+
+// ClientOptions are the ways in which a network may differ from a plain one.
+type ClientOptions struct {
+	Dial      func(ctx context.Context, network, addr string) (net.Conn, error) // nil means net.Dialer
+	CAFile    string                                                            // PEM file added to the system's roots; "" for none
+	ProxyFunc func(*http.Request) (*url.URL, error)                             // HTTP proxy to use; nil means none
+}
+
+// NewClient returns the client that all requests to upstreams share. The number of
+// connections to a host has no limit: fills are limited where they start, and a cap
+// here would make a request wait behind a body that stands still.
+func NewClient(opts ClientOptions) (*http.Client, error) {
+	roots, err := rootPool(opts.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	dial := opts.Dial
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+	}
+	return &http.Client{
+		CheckRedirect: checkRedirect,
+		Transport: &http.Transport{
+			Proxy:                  opts.ProxyFunc,
+			DialContext:            limitDial(dial),
+			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout:    tlsLimit,
+			ResponseHeaderTimeout:  firstByteLimit,
+			ForceAttemptHTTP2:      true, // a custom dialer turns it off otherwise
+			HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingLimit},
+			MaxIdleConnsPerHost:    idlePerHost,
+			IdleConnTimeout:        idleLimit,
+			MaxResponseHeaderBytes: 64 << 10, // an upstream sends well below 4 KiB
+		},
+	}, nil
+}
+
+// limitDial ends a dial after dialLimit. Its errors are always a *net.OpError of
+// "dial", whatever the dialer returns, so that [Unreachable] knows them.
+func limitDial(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, dialLimit)
+		defer cancel()
+		conn, err := dial(ctx, network, addr)
+		var op *net.OpError
+		if err == nil || errors.As(err, &op) && op.Op == "dial" {
+			return conn, err
+		}
+		if ctx.Err() == context.DeadlineExceeded {
+			err = os.ErrDeadlineExceeded
+		}
+		return nil, &net.OpError{Op: "dial", Net: network, Err: fmt.Errorf("%s: %w", addr, err)}
+	}
+}
+
+// rootPool returns the system's roots and those in file; nil for the system's alone.
+func rootPool(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, &caError{fmt.Errorf("read CA file: %w", err)}
+	}
+	// Without system roots (a bare container) the file is all there is.
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, &caError{fmt.Errorf("read CA file %s: no certificate in PEM form", file)}
+	}
+	return pool, nil
+}
+
+// caError is a CA file that can't be used.
+type caError struct{ err error }
+
+func (e *caError) Error() string { return e.err.Error() }
+func (e *caError) Unwrap() error { return e.err }
+
+// Hint tells the one thing to do.
+func (e *caError) Hint() string { return "gomirror config set network.ca_file FILE" }
+
+// redirectError is a redirect that is not followed. It is a bad answer: nothing was
+// wrong with the connection.
+type redirectError struct{ reason string }
+
+func (e *redirectError) Error() string { return e.reason }
+
+// checkRedirect is [http.Client.CheckRedirect].
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	last := via[len(via)-1].URL
+	if last.Scheme == "https" && req.URL.Scheme != "https" {
+		return &redirectError{fmt.Sprintf("redirect from https to %s refused", bareURL(req.URL))}
+	}
+	for _, old := range via {
+		if old.URL.String() == req.URL.String() {
+			return &redirectError{"redirect loop at " + bareURL(req.URL)}
+		}
+	}
+	if len(via) > redirectLimit {
+		return &redirectError{fmt.Sprintf("more than %d redirects, the last to %s", redirectLimit, bareURL(req.URL))}
+	}
+	// net/http keeps the password for sub-domains and tells the target where we came
+	// from. A gomirror answers 403 to a Referer, and the path may be a secret.
+	if first := via[0].URL; req.URL.Scheme != first.Scheme || req.URL.Host != first.Host {
+		req.Header.Del("Authorization")
+	}
+	req.Header.Del("Referer")
+	return nil
+}
+
+// bareURL returns u without credentials, query and fragment.
+func bareURL(u *url.URL) string {
+	bare := *u
+	bare.User, bare.RawQuery, bare.Fragment, bare.RawFragment = nil, "", "", ""
+	bare.ForceQuery = false
+	return bare.String()
+}

@@ -1,0 +1,217 @@
+package upstream
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"mime"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gomirror/gomirror/cache"
+)
+
+// smallLimit is the largest answer that Get takes. The checksum database's are below
+// 10 KiB: a tile is 8 KiB, a lookup a few lines.
+const smallLimit = 1 << 20
+
+// Proxy is a [Source] for one module proxy: http, https, or a folder as a file URL.
+type Proxy struct {
+	name   string // URL without credentials
+	base   *url.URL
+	auth   string // Authorization header, "" for none
+	client *http.Client
+	hopID  string
+	now    func() time.Time
+}
+
+// NewProxy returns the proxy at u. The user and password in u are sent as basic
+// authentication and shown nowhere. hopID goes out in [HopHeader].
+func NewProxy(u *url.URL, client *http.Client, hopID string) *Proxy {
+	base := *u
+	base.User, base.Fragment, base.RawFragment = nil, "", ""
+	p := &Proxy{name: strings.TrimSuffix(bareURL(u), "/"), base: &base, client: client, hopID: hopID, now: time.Now}
+	if u.Scheme == "file" {
+		p.client = &http.Client{CheckRedirect: checkRedirect, Transport: http.NewFileTransport(http.Dir(folder(u.Path)))}
+		p.base = &url.URL{Scheme: "file", Path: "/"}
+		return p
+	}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		p.auth = "Basic " + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password))
+	}
+	return p
+}
+
+// folder returns the folder that a file URL's path names: /C:/x is C:\x on Windows.
+func folder(path string) string {
+	if drive := strings.TrimPrefix(path, "/"); filepath.VolumeName(filepath.FromSlash(drive)) != "" {
+		path = drive
+	}
+	return filepath.FromSlash(path)
+}
+
+// Name returns the URL of the proxy without credentials.
+func (p *Proxy) Name() string { return p.name }
+
+// Fetch implements [Source]. It delivers the one key asked for.
+func (p *Proxy) Fetch(ctx context.Context, req Request, sink Sink) error {
+	header := make(http.Header)
+	if req.Meta.ETag != "" {
+		header.Set("If-None-Match", req.Meta.ETag)
+	}
+	if req.Meta.LastModified != "" {
+		header.Set("If-Modified-Since", req.Meta.LastModified)
+	}
+	err := p.get(ctx, req.Key.String(), header, func(resp *http.Response, body *body) error {
+		if page := webPage(resp); page != "" {
+			return &cache.InvalidError{Key: req.Key, Reason: page}
+		}
+		meta := cache.Meta{
+			Upstream: p.name, Fetched: p.now(), Status: http.StatusOK,
+			ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"),
+		}
+		err := sink(req.Key, meta, body)
+		if err != nil && body.err == nil {
+			return sinkError(p.name, err)
+		}
+		// When the body broke, that is the reason, not what the sink made of it.
+		if err != nil {
+			return body.err
+		}
+		return nil
+	})
+	var redirect *redirectError
+	if errors.As(err, &redirect) {
+		err = &cache.InvalidError{Key: req.Key, Reason: redirect.reason}
+	}
+	return p.explain(ctx, req.Key.String(), err)
+}
+
+// Get returns a small file of the proxy, such as "sumdb/sum.example.com/supported".
+func (p *Proxy) Get(ctx context.Context, path string) ([]byte, error) {
+	path = strings.TrimPrefix(path, "/")
+	var small []byte
+	err := p.get(ctx, path, make(http.Header), func(resp *http.Response, body *body) error {
+		if page := webPage(resp); page != "" {
+			return errors.New(page)
+		}
+		var err error
+		small, err = io.ReadAll(io.LimitReader(body, smallLimit+1))
+		if err == nil && len(small) > smallLimit {
+			err = fmt.Errorf("answer larger than %d bytes", smallLimit)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, p.explain(ctx, path, err)
+	}
+	return small, nil
+}
+
+// get sends one request and hands an answer of 200 to take.
+func (p *Proxy) get(ctx context.Context, path string, header http.Header, take func(*http.Response, *body) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	u := *p.base
+	u.Path = strings.TrimSuffix(u.Path, "/") + "/" + path
+	if u.RawPath != "" {
+		u.RawPath = strings.TrimSuffix(u.RawPath, "/") + "/" + path
+	}
+	ctx, conn := watchConn(ctx, cancel)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return fmt.Errorf("make request: %w", err)
+	}
+	header.Set("User-Agent", "gomirror")
+	if p.auth != "" {
+		header.Set("Authorization", p.auth)
+	}
+	if p.hopID != "" {
+		header.Set(HopHeader, hops(ctx, p.hopID))
+	}
+	req.Header = header
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return p.noAnswer(ctx, conn, err)
+	}
+	defer resp.Body.Close()
+	conditional := header.Get("If-None-Match") != "" || header.Get("If-Modified-Since") != ""
+	switch {
+	case resp.StatusCode == http.StatusNotModified && conditional:
+		return ErrNotModified
+	case resp.StatusCode != http.StatusOK:
+		defer time.AfterFunc(errorBodyTime, func() { cancel(nil) }).Stop()
+		return p.status(path, resp)
+	}
+	return take(resp, newBody(ctx, cancel, p.name, resp))
+}
+
+// noAnswer sorts the error of a request that brought no answer.
+func (p *Proxy) noAnswer(ctx context.Context, conn *connWatch, err error) error {
+	var timeout interface{ Timeout() bool }
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause // instead of "context canceled"
+	} else if conn.made.Load() && errors.As(err, &timeout) && timeout.Timeout() {
+		err = &StallError{Upstream: p.name, Limit: firstByteLimit, Got: -1}
+	}
+	// What url.Error adds, the method and a URL, we say better.
+	var ue *url.Error
+	if errors.As(err, &ue) {
+		err = ue.Err
+	}
+	if !conn.made.Load() {
+		return &noConnection{err}
+	}
+	return err
+}
+
+// explain makes the error name the upstream and what was asked for.
+func (p *Proxy) explain(ctx context.Context, path string, err error) error {
+	var status *StatusError
+	var full *cache.FullError
+	switch {
+	case err == nil, err == ErrNotModified, errors.As(err, &status), errors.As(err, &full):
+		return err
+	case ctx.Err() != nil:
+		return fmt.Errorf("fetch %s from %s: %w", path, p.name, context.Cause(ctx))
+	}
+	return &fetchError{p.name, path, err}
+}
+
+// status makes the error of an answer other than 200.
+func (p *Proxy) status(path string, resp *http.Response) error {
+	e := &StatusError{Upstream: p.name, URL: bareURL(resp.Request.URL), Code: resp.StatusCode, Text: errorText(resp)}
+	if p.base.Scheme == "file" {
+		e.URL = p.name + "/" + path
+	}
+	if e.Code == http.StatusLoopDetected {
+		return &loopError{e}
+	}
+	return e
+}
+
+// webPage returns a sentence if an answer is a page for people, as the sign-in page
+// of a network is, and "" if not. No proxy sends one for a module file.
+func webPage(resp *http.Response) string {
+	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if mediaType != "text/html" {
+		return ""
+	}
+	return bareURL(resp.Request.URL) + " is a web page, not a module file; does this network want a sign-in?"
+}
+
+// sinkError makes sure that a fault of our own disk does not look like an answer of
+// the upstream, and that an answer refused for its content names who gave it.
+func sinkError(name string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("store answer: %v", err) // not %w: a lost cache folder is no 404
+	}
+	return err
+}
