@@ -1,0 +1,265 @@
+package proxytest
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// patience is how long a script waits for what must happen: long enough for a
+// machine that runs several race-instrumented tests at once.
+const patience = 60 * time.Second
+
+// defaultName is the upstream that a command without -as means, and the variable
+// that holds its URL.
+const defaultName = "UPSTREAM"
+
+// stage is what the commands of one script share.
+type stage struct {
+	dir       string
+	db        *Database
+	upstreams map[string]*Upstream
+}
+
+type stageKey struct{}
+
+// Setup prepares a script's environment: folders of its own for gomirror and the go
+// command below $WORK, and a go command that can't reach anything until the script
+// says where. What the script leaves running is ended with it.
+func Setup(env *testscript.Env) error {
+	s := &stage{dir: env.WorkDir, upstreams: make(map[string]*Upstream)}
+	env.Values[stageKey{}] = s
+	cache, err := goCache()
+	if err != nil {
+		return err
+	}
+	home := filepath.Join(env.WorkDir, "home")
+	for k, v := range map[string]string{
+		"HOME": home, "USERPROFILE": home,
+		"XDG_CONFIG_HOME": filepath.Join(home, ".config"),
+		"XDG_CACHE_HOME":  filepath.Join(home, ".cache"),
+		"XDG_STATE_HOME":  filepath.Join(home, ".local", "state"),
+		"GOPATH":          filepath.Join(env.WorkDir, "gopath"),
+		"GOCACHE":         cache, // compiled std: shared, or each script would compile it
+		"GOPROXY":         "off",
+		"GOTOOLCHAIN":     "local",
+		"GOTELEMETRY":     "off",
+		"GOFLAGS":         "-modcacherw",
+	} {
+		env.Setenv(k, v)
+	}
+	env.Defer(func() {
+		for _, u := range s.upstreams {
+			u.Stop()
+		}
+		reap(env.WorkDir)
+	})
+	return os.MkdirAll(home, 0o700)
+}
+
+// Cmds returns the commands that steer upstreams from a script. Each takes -as NAME
+// to mean another upstream than the first, whose URL is in $NAME.
+//
+//	upstream-start [-as NAME] [-tls] [-empty] [-dir DIR] [-sumdb NAME]
+//	    sets $UPSTREAM, $UPSTREAM_ADDR, $UPSTREAM_CA and $SUMDB_KEY; serves the
+//	    fixtures and what DIR/MODULE@VERSION/ holds
+//	stop-upstream, restart-upstream
+//	upstream-add MODULE@VERSION DIR
+//	upstream-branch MODULE REF VERSION
+//	upstream-toolchain VERSION    a Go release whose go command only says its name
+//	upstream-fault [-times N] MATCH KIND [ARG…]    see Fault; upstream-mend ends all
+//	upstream-log [-forget]        prints what was asked for
+//	upstream-await SUFFIX         waits until a path that ends so was asked for
+//	sumdb-serve                   sets $SUMDB_URL; sumdb-flip MODULE@VERSION
+//	use-gomirror [-fallback]      as eval "$(gomirror env)", by default without what
+//	                              follows gomirror's own address in GOPROXY
+//	[!] netless PROGRAM ARG…      exec without any network but a loopback of its own
+func Cmds() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
+	cmds := map[string]func(ts *testscript.TestScript, neg bool, args []string){
+		"use-gomirror": useGomirror,
+		"netless":      netless,
+	}
+	for name, run := range map[string]func(*call) error{
+		"upstream-start":     startUpstream,
+		"stop-upstream":      func(c *call) error { c.upstream().Stop(); return nil },
+		"restart-upstream":   func(c *call) error { return c.upstream().Restart() },
+		"upstream-add":       addModule,
+		"upstream-branch":    addBranch,
+		"upstream-toolchain": addToolchain,
+		"upstream-fault":     addFault,
+		"upstream-mend":      func(c *call) error { c.upstream().Mend(); return nil },
+		"upstream-log":       printLog,
+		"upstream-await":     awaitRequest,
+		"sumdb-serve":        serveDatabase,
+		"sumdb-flip":         flipDatabase,
+	} {
+		cmds[name] = func(ts *testscript.TestScript, neg bool, args []string) {
+			if neg {
+				ts.Fatalf("%s can't be negated", name)
+			}
+			c := newCall(ts, name)
+			ts.Check(c.flags.Parse(args))
+			c.args = c.flags.Args()
+			ts.Check(run(c))
+		}
+	}
+	return cmds
+}
+
+// call is one command of a script with its flags.
+type call struct {
+	*stage
+	ts    *testscript.TestScript
+	args  []string
+	flags *flag.FlagSet
+
+	as, dir, sumdb     string
+	tls, empty, forget bool
+	times              int
+}
+
+func newCall(ts *testscript.TestScript, name string) *call {
+	c := &call{stage: ts.Value(stageKey{}).(*stage), ts: ts, flags: flag.NewFlagSet(name, flag.ContinueOnError)}
+	c.flags.SetOutput(io.Discard)
+	c.flags.StringVar(&c.as, "as", defaultName, "")
+	switch name {
+	case "upstream-start":
+		c.flags.StringVar(&c.dir, "dir", "mod", "")
+		c.flags.StringVar(&c.sumdb, "sumdb", DatabaseName, "")
+		c.flags.BoolVar(&c.tls, "tls", false, "")
+		c.flags.BoolVar(&c.empty, "empty", false, "")
+	case "upstream-fault":
+		c.flags.IntVar(&c.times, "times", 0, "")
+	case "upstream-log":
+		c.flags.BoolVar(&c.forget, "forget", false, "")
+	}
+	return c
+}
+
+func (c *call) upstream() *Upstream {
+	u := c.upstreams[c.as]
+	if u == nil {
+		c.ts.Fatalf("no upstream %s: start it first", c.as)
+	}
+	return u
+}
+
+// want ends the script unless there are n arguments.
+func (c *call) want(n int) {
+	if len(c.args) != n {
+		c.ts.Fatalf("%s wants %d arguments, not %q", c.flags.Name(), n, c.args)
+	}
+}
+
+func startUpstream(c *call) error {
+	c.want(0)
+	if c.db == nil {
+		db, err := newDatabase(c.sumdb)
+		if err != nil {
+			return err
+		}
+		c.db = db
+	}
+	u, err := Start(Options{TLS: c.tls, Dir: c.stage.dir, Database: c.db, Fixtures: !c.empty})
+	if err != nil {
+		return err
+	}
+	c.upstreams[c.as] = u
+	files, err := filesIn(c.ts.MkAbs(c.dir))
+	if err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	for _, m := range group(files) {
+		if err := u.add(m); err != nil {
+			return err
+		}
+	}
+	c.ts.Setenv(c.as, u.URL)
+	c.ts.Setenv(c.as+"_ADDR", u.addr)
+	c.ts.Setenv(c.as+"_CA", u.CAFile)
+	c.ts.Setenv("SUMDB_KEY", u.SumDBKey())
+	return nil
+}
+
+func addModule(c *call) error {
+	c.want(2)
+	modPath, version, _ := strings.Cut(c.args[0], "@")
+	files, err := filesIn(c.ts.MkAbs(c.args[1]))
+	if err != nil {
+		return err
+	}
+	return c.upstream().add(Module{modPath, version, files})
+}
+
+func addBranch(c *call) error {
+	c.want(3)
+	c.upstream().Branch(c.args[0], c.args[1], c.args[2])
+	return nil
+}
+
+// addToolchain adds a Go release for this machine. The go command runs its bin/go
+// and believes what that says, so a script that prints a line is a release.
+func addToolchain(c *call) error {
+	c.want(1)
+	version := c.args[0]
+	return c.upstream().add(Module{
+		Path:    "golang.org/toolchain",
+		Version: fmt.Sprintf("v0.0.1-%s.%s-%s", version, runtime.GOOS, runtime.GOARCH),
+		Files: map[string]string{
+			"VERSION": version + "\n",
+			"bin/go":  "#!/bin/sh\necho this is " + version + ", asked: $*\n",
+		},
+	})
+}
+
+func addFault(c *call) error {
+	if len(c.args) < 2 {
+		c.want(2)
+	}
+	c.upstream().Fault(c.args[0], Fault{Kind: FaultKind(c.args[1]), Arg: strings.Join(c.args[2:], " "), Times: c.times})
+	return nil
+}
+
+func printLog(c *call) error {
+	c.want(0)
+	for _, line := range c.upstream().Requests() {
+		fmt.Fprintln(c.ts.Stdout(), line)
+	}
+	if c.forget {
+		c.upstream().Forget()
+	}
+	return nil
+}
+
+func awaitRequest(c *call) error {
+	c.want(1)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return c.upstream().Await(ctx, c.args[0])
+}
+
+func serveDatabase(c *call) error {
+	c.want(0)
+	url, stop, err := c.db.Serve()
+	if err != nil {
+		return err
+	}
+	c.ts.Defer(stop)
+	c.ts.Setenv("SUMDB_URL", url)
+	return nil
+}
+
+func flipDatabase(c *call) error {
+	c.want(1)
+	modPath, version, _ := strings.Cut(c.args[0], "@")
+	c.db.Flip(modPath, version)
+	return nil
+}
