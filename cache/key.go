@@ -59,11 +59,11 @@ func ParseKey(name string) (Key, error) {
 	if err != nil {
 		return Key{}, keyError(name, err.Error())
 	}
-	switch {
-	case rest == "latest":
-		return Key{modPath: modPath, kind: Latest}, nil
-	case rest == "v/list":
-		return Key{modPath: modPath, kind: List}, nil
+	switch rest {
+	case "latest":
+		return NewKey(modPath, "", Latest)
+	case "v/list":
+		return NewKey(modPath, "", List)
 	}
 	file, ok := strings.CutPrefix(rest, "v/")
 	dot := strings.LastIndexByte(file, '.')
@@ -90,8 +90,19 @@ func ParseKey(name string) (Key, error) {
 // Query; a Mod or Zip of one is an error that Is fs.ErrNotExist.
 func NewKey(modPath, version string, kind Kind) (Key, error) {
 	name := modPath + "@" + version
-	if err := module.CheckPath(modPath); err != nil {
+	escPath, err := module.EscapePath(modPath)
+	if err != nil {
 		return Key{}, keyError(name, err.Error())
+	}
+	escVersion := ""
+	if kind != List && kind != Latest {
+		// It also refuses what Windows can't name, such as a branch "con".
+		if escVersion, err = module.EscapeVersion(version); err != nil {
+			return Key{}, keyError(name, err.Error())
+		}
+	}
+	if tooLong(escPath + "/" + escVersion) {
+		return Key{}, keyError(name, "too long to be a file name")
 	}
 	switch kind {
 	case List, Latest:
@@ -113,6 +124,22 @@ func NewKey(modPath, version string, kind Kind) (Key, error) {
 		return Key{modPath, version, kind}, nil
 	}
 	return Key{}, keyError(name, "unknown kind")
+}
+
+// Bounds of file names: of one element, with room for the longest suffix in the
+// cache, and of the whole.
+const (
+	maxElementBytes = 255 - len(".info.json")
+	maxPathBytes    = 1024
+)
+
+func tooLong(name string) bool {
+	for elem := range strings.SplitSeq(name, "/") {
+		if len(elem) > maxElementBytes {
+			return true
+		}
+	}
+	return len(name) > maxPathBytes
 }
 
 func canonical(modPath, version string) bool {

@@ -1,0 +1,126 @@
+package cache
+
+import (
+	"archive/zip"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/semver"
+	modzip "golang.org/x/mod/zip"
+)
+
+// Check reports an answer whose form is wrong as an *InvalidError: what the go
+// command would refuse, or could not have meant to get. It computes [Draft.H1].
+func (d *Draft) Check() error {
+	var err error
+	switch d.key.kind {
+	case Zip:
+		err = d.checkZip()
+	case Mod:
+		err = d.checkMod()
+	case List:
+		err = checkList(d.key, d.body)
+	default:
+		err = d.checkInfo()
+	}
+	d.checked = err == nil
+	return err
+}
+
+// checkZip has the limits of the go command checked before anything is unpacked.
+// hashZip then reads every entry to its end and no entry past its declared size, so
+// that a zip which passes is also one that unpacks.
+func (d *Draft) checkZip() error {
+	if d.zip == nil {
+		return &InvalidError{d.key, "no bytes"}
+	}
+	name := filepath.Join(d.store.disk.dir, filepath.FromSlash(d.name))
+	if _, err := modzip.CheckZip(d.key.Module(), name); err != nil {
+		return &InvalidError{d.key, firstLine(err.Error())}
+	}
+	z, err := zip.NewReader(d.zip, d.size)
+	if err != nil {
+		return &InvalidError{d.key, err.Error()}
+	}
+	for _, f := range z.File {
+		// The go command would unpack it as a file. None that it made has one.
+		if f.Mode()&fs.ModeSymlink != 0 {
+			return &InvalidError{d.key, f.Name + " is a symbolic link"}
+		}
+	}
+	if d.h1, err = hashZip(d.zip, d.size); err != nil {
+		return &InvalidError{d.key, err.Error()}
+	}
+	return nil
+}
+
+func (d *Draft) checkMod() error {
+	f, err := modfile.ParseLax("go.mod", d.body, nil)
+	if err != nil {
+		return &InvalidError{d.key, firstLine(err.Error())}
+	}
+	// ParseLax passes over what it does not know, HTML too; the go command insists
+	// on this line.
+	if f.Module == nil {
+		return &InvalidError{d.key, "no module line" + looksLike(d.body)}
+	}
+	d.h1, err = hashMod(d.body)
+	return err
+}
+
+// checkInfo checks a .info, an @latest and the answer to a query. The latter two
+// may name any version of the module path.
+func (d *Draft) checkInfo() error {
+	var info struct {
+		Version string
+		Time    time.Time
+		Origin  struct{ Hash string }
+	}
+	if err := json.Unmarshal(d.body, &info); err != nil {
+		return &InvalidError{d.key, "not JSON" + looksLike(d.body)}
+	}
+	if !utf8.Valid(d.body) {
+		return &InvalidError{d.key, "not UTF-8"}
+	}
+	if d.key.kind == Info && info.Version != d.key.version {
+		return &InvalidError{d.key, fmt.Sprintf("it is about version %q", info.Version)}
+	}
+	if !canonical(d.key.modPath, info.Version) {
+		return &InvalidError{d.key, fmt.Sprintf("version %q is not one of this module path", info.Version)}
+	}
+	d.meta.OriginHash = info.Origin.Hash
+	return nil
+}
+
+// checkList wants a version at the start of each line. Some proxies add a time.
+func checkList(k Key, body []byte) error {
+	if !utf8.Valid(body) {
+		return &InvalidError{k, "not UTF-8"}
+	}
+	for line := range strings.Lines(string(body)) {
+		if fields := strings.Fields(line); len(fields) > 0 && !semver.IsValid(fields[0]) {
+			return &InvalidError{k, fmt.Sprintf("line %.60q is not a version", strings.TrimSpace(line)) + looksLike(body)}
+		}
+	}
+	return nil
+}
+
+// looksLike names the usual stranger, a login page or a block page.
+func looksLike(body []byte) string {
+	start := strings.ToLower(strings.TrimSpace(string(body[:min(len(body), 256)])))
+	if strings.HasPrefix(start, "<!doctype html") || strings.HasPrefix(start, "<html") {
+		return " but an HTML page"
+	}
+	return ""
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}

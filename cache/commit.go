@@ -1,0 +1,155 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+)
+
+// Commit keeps a checked draft. It is whole in the cache afterwards, or not in it
+// at all: a *ContradictionError if the version is known with other bytes (the draft
+// is then in quarantine), a *FullError if the disk can't take it (the draft can
+// still be served, see [Draft.Entry]). An immutable answer that is already held
+// with the same bytes is left alone.
+func (d *Draft) Commit(m Meta) error {
+	if !d.checked {
+		return fmt.Errorf("commit %s: the draft was not checked", d.key)
+	}
+	if m.OriginHash == "" {
+		m.OriginHash = d.meta.OriginHash
+	}
+	if m.Fetched.IsZero() {
+		m.Fetched = d.store.now()
+	}
+	d.meta = m
+	unlock, err := d.store.lock(d.key.modPath)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if d.key.Immutable() {
+		err = d.commitFile()
+	} else {
+		d.meta.Status = 200
+		err = d.store.writeRecord(d.tree, d.key, record{d.meta, string(d.body)})
+	}
+	var contradiction *ContradictionError
+	switch {
+	case errors.As(err, &contradiction):
+		d.setAside(contradiction)
+		return err
+	case err != nil:
+		return fmt.Errorf("commit %s: %w", d.key, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.committed = true
+	return nil
+}
+
+// commitFile puts a .info, .mod or .zip in its tree: the ledger, the file, the list.
+func (d *Draft) commitFile() error {
+	s := d.store
+	known, err := s.lockedLedger(d.key)
+	fresh := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !fresh {
+		return err
+	}
+	if err := d.compare(known); err != nil {
+		return err
+	}
+	if entry := d.enter(known, fresh); fresh || entry != known {
+		if err := s.writeLedger(d.key, entry); err != nil {
+			return err
+		}
+	}
+	name := fileName(d.tree, d.key)
+	if s.disk.exists(name) {
+		return nil
+	}
+	if d.key.kind == Zip {
+		err = d.placeZip(name)
+	} else {
+		err = s.disk.put(name, d.body, d.meta.Fetched, true)
+	}
+	if err != nil {
+		return err
+	}
+	s.disk.remove(recordName(d.tree, d.key)) // it was not found before
+	for _, kind := range []Kind{Info, Mod, Zip} {
+		if !s.disk.exists(fileName(d.tree, d.key.Sibling(kind))) {
+			return nil
+		}
+	}
+	if err := s.writeList(d.tree, d.key.modPath, ""); err != nil {
+		// The file is held and right. The next version's commit writes the list.
+		s.log.Warn("version list not written", "module", d.key.modPath, "err", err)
+	}
+	return nil
+}
+
+// compare refuses bytes other than those that came first.
+func (d *Draft) compare(known Meta) error {
+	want := ""
+	switch d.key.kind {
+	case Zip:
+		want = known.H1
+	case Mod:
+		want = known.GoModH1
+	}
+	if want == "" || want == d.h1 {
+		return nil
+	}
+	return &ContradictionError{Key: d.key, Got: d.h1, Want: want, Authority: "first download from " + known.Upstream}
+}
+
+// enter adds what the draft tells to the ledger's entry of its version. What came
+// first stays.
+func (d *Draft) enter(known Meta, fresh bool) Meta {
+	m := known
+	if fresh {
+		m = d.meta
+		m.Status = 0
+	}
+	if m.OriginHash == "" {
+		m.OriginHash = d.meta.OriginHash
+	}
+	switch d.key.kind {
+	case Zip:
+		m.H1 = d.h1
+	case Mod:
+		m.GoModH1 = d.h1
+	}
+	m.Verdict = known.Verdict.and(d.verdict)
+	return m
+}
+
+// and is the verdict on a version whose files were judged apart: the weakest word
+// counts, "" is none.
+func (v Verdict) and(other Verdict) Verdict {
+	for _, weakest := range []Verdict{Unverified, Exempt, Verified} {
+		if v == weakest || other == weakest {
+			return weakest
+		}
+	}
+	return ""
+}
+
+// placeZip moves the draft file into the tree. Its hash goes first, as the go
+// command does it: a hash without a zip is nothing, a zip without a hash is work.
+func (d *Draft) placeZip(name string) error {
+	disk := d.store.disk
+	if err := disk.put(name+"hash", []byte(d.h1), d.meta.Fetched, false); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := disk.seal(d.zip, d.name, d.meta.Fetched, true); err != nil {
+		return err
+	}
+	if err := disk.place(d.name, name); err != nil {
+		return err
+	}
+	d.name = ""
+	return nil
+}

@@ -1,0 +1,194 @@
+package cache
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/module"
+)
+
+// Bounds of the quarantine: an upstream that answers wrongly all day must not fill
+// the disk. What is over goes, oldest first; bytes before notes.
+const (
+	quarantineNotes = 256
+	quarantineBytes = 1 << 30
+)
+
+// Quarantine is the note about an answer that was set aside.
+type Quarantine struct {
+	Module   string    `json:"module"`
+	Version  string    `json:"version"`
+	Key      string    `json:"key"`
+	Upstream string    `json:"upstream,omitempty"`
+	Reason   string    `json:"reason"`
+	At       time.Time `json:"at"`
+	Got      string    `json:"got,omitempty"` // h1 hashes
+	Want     string    `json:"want,omitempty"`
+}
+
+// name is the same for the same wrong bytes, so that retries do not add up.
+func (q Quarantine) name() string {
+	sum := sha256.Sum256([]byte(q.Key + " " + q.Got))
+	return quarantineDir + "/" + hex.EncodeToString(sum[:12])
+}
+
+// Quarantine ends a draft that must not be served and keeps its bytes for a look.
+func (d *Draft) Quarantine(reason string) error {
+	return d.quarantine(reason, "")
+}
+
+func (d *Draft) setAside(c *ContradictionError) {
+	if err := d.quarantine(c.Error(), c.Want); err != nil {
+		d.store.log.Warn("draft not quarantined", "key", d.key, "err", err)
+	}
+}
+
+func (d *Draft) quarantine(reason, want string) error {
+	defer d.Discard()
+	q := d.store.note(d.key, reason)
+	q.Upstream, q.Got, q.Want = d.meta.Upstream, d.h1, want
+	disk := d.store.disk
+	d.mu.Lock()
+	name, body := d.name, d.body
+	d.mu.Unlock()
+	if d.key.kind != Zip {
+		f, draft, err := disk.create()
+		if err != nil {
+			return fmt.Errorf("quarantine %s: %w", d.key, err)
+		}
+		_, err = disk.write(f, body)
+		if err := errors.Join(err, f.Close()); err != nil {
+			disk.remove(draft)
+			return fmt.Errorf("quarantine %s: %w", d.key, err)
+		}
+		name = draft
+	} else if d.zip != nil {
+		d.zip.Close() // Windows does not move open files
+	}
+	if err := d.store.keep(q, name); err != nil {
+		return fmt.Errorf("quarantine %s: %w", d.key, err)
+	}
+	return nil
+}
+
+func (s *Store) note(k Key, reason string) Quarantine {
+	v := k.Module()
+	return Quarantine{Module: v.Path, Version: v.Version, Key: k.String(), Reason: reason, At: s.now()}
+}
+
+// keep moves a file into quarantine, with its note.
+func (s *Store) keep(q Quarantine, file string) error {
+	note, err := json.MarshalIndent(q, "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := s.disk.place(file, q.name()+".bytes"); err != nil {
+		return err
+	}
+	if err := s.disk.put(q.name()+".json", append(note, '\n'), time.Time{}, false); err != nil {
+		return err
+	}
+	s.log.Warn("answer quarantined", "key", q.Key, "upstream", q.Upstream, "reason", q.Reason)
+	return s.trimQuarantine()
+}
+
+// Quarantined returns the notes of all that was set aside, oldest first.
+func (s *Store) Quarantined() ([]Quarantine, error) {
+	files, err := fs.ReadDir(s.disk.root.FS(), quarantineDir)
+	if ignoreMissing(err) != nil {
+		return nil, fmt.Errorf("list quarantine: %w", err)
+	}
+	var notes []Quarantine
+	for _, file := range files {
+		if !strings.HasSuffix(file.Name(), ".json") {
+			continue
+		}
+		data, _, err := s.disk.read(quarantineDir + "/" + file.Name())
+		var q Quarantine
+		if err == nil && json.Unmarshal(data, &q) == nil { // else torn, or trimmed just now
+			notes = append(notes, q)
+		}
+	}
+	slices.SortFunc(notes, func(a, b Quarantine) int { return a.At.Compare(b.At) })
+	return notes, nil
+}
+
+func (s *Store) trimQuarantine() error {
+	notes, err := s.Quarantined()
+	if err != nil {
+		return err
+	}
+	slices.Reverse(notes)
+	var size int64
+	for i, q := range notes {
+		info, err := s.disk.root.Stat(q.name() + ".bytes")
+		if err == nil {
+			size += info.Size()
+		}
+		if size > quarantineBytes {
+			s.disk.remove(q.name() + ".bytes")
+		}
+		if i >= quarantineNotes {
+			s.disk.remove(q.name()+".bytes", q.name()+".json")
+		}
+	}
+	return nil
+}
+
+// Evict moves the files of a version out of both trees into quarantine, and forgets
+// what they hashed to: a check found that they were never right.
+func (s *Store) Evict(v module.Version, reason string) error {
+	k, err := versionKey(v)
+	if err != nil {
+		return err
+	}
+	unlock, err := s.lock(k.modPath)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	known, err := s.lockedLedger(k)
+	if ignoreMissing(err) != nil {
+		return fmt.Errorf("evict %s: %w", v, err)
+	}
+	for _, t := range []Tree{Public, Private} {
+		if err := s.evictFrom(t, k, known, reason); err != nil {
+			return fmt.Errorf("evict %s: %w", v, err)
+		}
+	}
+	// The marker goes last: a kill before this has the version checked again.
+	s.disk.remove(ledgerName(k), markerName(k))
+	return nil
+}
+
+// evictFrom moves the files of a version out of one tree. The list goes first, as it
+// must not name what is gone.
+func (s *Store) evictFrom(t Tree, k Key, known Meta, reason string) error {
+	held, err := s.versions(t, k.modPath)
+	if err != nil || held[k.version] == 0 {
+		return err
+	}
+	if err := s.writeList(t, k.modPath, k.version); err != nil {
+		return err
+	}
+	for kind, got := range map[Kind]string{Info: "", Mod: known.GoModH1, Zip: known.H1} {
+		name := fileName(t, k.Sibling(kind))
+		if !s.disk.exists(name) {
+			continue
+		}
+		q := s.note(k.Sibling(kind), reason)
+		q.Upstream, q.Got = known.Upstream, got
+		if err := s.keep(q, name); err != nil {
+			return err
+		}
+	}
+	s.disk.remove(fileName(t, k.Sibling(Zip)) + "hash")
+	return nil
+}
