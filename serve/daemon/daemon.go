@@ -4,6 +4,7 @@
 // The state folder holds everything that makes this sidecar ours:
 //
 //	lock                 held for as long as the sidecar runs
+//	pid                  of who holds it, or held it last
 //	address              host:port it listens on, the same after each start
 //	capability           what every request path begins with; shells have it in GOPROXY
 //	hello.key            proves to our own commands that the listener is ours
@@ -27,6 +28,7 @@ import (
 // The files of a state folder.
 const (
 	lockFile       = "lock"
+	pidFile        = "pid"
 	addressFile    = "address"
 	capabilityFile = "capability"
 	helloFile      = "hello.key"

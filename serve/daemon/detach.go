@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -59,7 +60,7 @@ func Detach(ctx context.Context, opts DetachOptions) (addr string, err error) {
 	}
 	exited := make(chan error, 1)
 	go func() { exited <- child.Wait() }() // ends with the child, or with this process
-	addr, err = ready(ctx, opts.StateDir, exited)
+	addr, err = ready(ctx, opts.StateDir, child.Process.Pid, exited)
 	if err != nil {
 		_ = child.Process.Kill() // it may have ended by itself
 		return "", &hinted{fmt.Errorf("start gomirror: %w%s", err, lastLines(log, before)), "gomirror serve, to see it in the foreground"}
@@ -67,18 +68,24 @@ func Detach(ctx context.Context, opts DetachOptions) (addr string, err error) {
 	return addr, nil
 }
 
-// ready waits until the sidecar of stateDir answers, whichever process that is.
-func ready(ctx context.Context, stateDir string, exited <-chan error) (string, error) {
+// ready waits until the sidecar of stateDir answers and child is it, or has ended: a
+// child that lost the race would else still find the lock free after the next stop.
+func ready(ctx context.Context, stateDir string, child int, exited <-chan error) (string, error) {
 	var ended error
 	tick := time.NewTicker(detachStep)
 	defer tick.Stop()
 	for {
-		if addr, err := savedAddress(stateDir); err == nil && Held(stateDir) {
-			if proof, err := Prove(ctx, stateDir, addr); err == nil && proof == Ours {
-				return addr, nil
+		held := Held(stateDir)
+		if pid, err := load(stateDir, pidFile); held && err == nil && (ended != nil || pid == strconv.Itoa(child)) {
+			addr, err := savedAddress(stateDir)
+			if err == nil {
+				proof, err := Prove(ctx, stateDir, addr)
+				if err == nil && proof == Ours {
+					return addr, nil
+				}
 			}
 		}
-		if ended != nil && !Held(stateDir) {
+		if ended != nil && !held {
 			return "", ended
 		}
 		select {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -36,6 +37,9 @@ func Acquire(stateDir string) (*Lock, error) {
 	defer cancel()
 	switch ok, err := file.TryLockContext(ctx, 10*time.Millisecond); {
 	case ok:
+		if err := save(stateDir, pidFile, strconv.Itoa(os.Getpid())); err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
 		return &Lock{file}, nil
 	case err == nil, errors.Is(err, context.DeadlineExceeded):
 		return nil, &hinted{ErrRunning, "gomirror status"}
