@@ -30,11 +30,17 @@ func (e *StallError) Timeout() bool { return true }
 // cutError is a body that did not come whole, for whatever reason: it is short, its
 // connection broke, it stood still, its gzip stream is damaged.
 type cutError struct {
-	got int64
-	err error
+	host string // who sent it
+	got  int64
+	err  error
 }
 
-func (e *cutError) Error() string { return fmt.Sprintf("body cut after %d bytes: %v", e.got, e.err) }
+func (e *cutError) Error() string {
+	if stall := (*StallError)(nil); errors.As(e.err, &stall) {
+		return stall.Error()
+	}
+	return fmt.Sprintf("body from %s cut after %d bytes: %v", e.host, e.got, e.err)
+}
 func (e *cutError) Unwrap() error { return e.err }
 
 // Is makes each of them an unexpected EOF, which the HTTP/2 of net/http does not.
@@ -44,6 +50,7 @@ func (e *cutError) Is(target error) bool { return target == io.ErrUnexpectedEOF 
 // time between two reads, when the disk works, does not count.
 type body struct {
 	name   string // of the upstream
+	host   string // that sends it, after redirects
 	r      io.Reader
 	ctx    context.Context // of the attempt
 	cancel context.CancelCauseFunc
@@ -53,7 +60,10 @@ type body struct {
 }
 
 func newBody(ctx context.Context, cancel context.CancelCauseFunc, name string, resp *http.Response) *body {
-	b := &body{name: name, r: resp.Body, ctx: ctx, cancel: cancel, want: -1}
+	b := &body{name: name, host: resp.Request.URL.Host, r: resp.Body, ctx: ctx, cancel: cancel, want: -1}
+	if b.host == "" {
+		b.host = name // a file
+	}
 	// The transport for file URLs does not hold a body to its length.
 	if n, err := strconv.ParseInt(resp.Header.Get("Content-Length"), 10, 64); err == nil && !resp.Uncompressed {
 		b.want = n
@@ -79,7 +89,7 @@ func (b *body) Read(p []byte) (int, error) {
 		if cause := context.Cause(b.ctx); cause != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
 			err = cause
 		}
-		b.err = &cutError{b.got, err}
+		b.err = &cutError{b.host, b.got, err}
 		return n, b.err
 	}
 	return n, err

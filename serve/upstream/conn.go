@@ -15,17 +15,17 @@ import (
 // developer whose cable is out wants to be told, not to wait for each entry in turn.
 const reachLimit = 30 * time.Second
 
+// errReach ends the attempt that is under way when reachLimit is over.
+var errReach = fmt.Errorf("no connection within %v", reachLimit)
+
 // noConnection is an attempt for which no connection came about.
 type noConnection struct{ err error }
 
 func (e *noConnection) Error() string { return e.err.Error() }
 func (e *noConnection) Unwrap() error { return e.err }
 
-// errReach ends the attempt that is under way when reachLimit is over.
-var errReach = fmt.Errorf("no connection within %v", reachLimit)
-
 // Unreachable reports whether err says that no connection came about: the name did
-// not resolve, or nothing accepted the dial, or an HTTP proxy would not pass it on.
+// not resolve, nothing accepted the dial, or an HTTP proxy would not pass it on.
 func Unreachable(err error) bool {
 	var none *noConnection
 	var dns *net.DNSError
@@ -41,24 +41,30 @@ func withReach(ctx context.Context, until time.Time) context.Context {
 	return context.WithValue(ctx, reachKey{}, until)
 }
 
-// connWatch knows whether a request has got a connection.
-type connWatch struct{ made atomic.Bool }
+// connWatch knows how far a request has come. Its flags are set by the goroutines of
+// the transport, which may outlive the request.
+type connWatch struct {
+	accepted atomic.Bool // somebody has accepted a connection
+	waiting  atomic.Bool // the request is sent, the answer has not begun
+}
 
 // watchConn returns a context for one request. If the context has a reach, the
 // request is cancelled when that is over and there is no connection yet.
 func watchConn(ctx context.Context, cancel context.CancelCauseFunc) (context.Context, *connWatch) {
 	watch := new(connWatch)
-	reached := func() { watch.made.Store(true) }
 	if until, ok := ctx.Value(reachKey{}).(time.Time); ok {
 		timer := time.AfterFunc(time.Until(until), func() {
-			if !watch.made.Load() {
+			if !watch.accepted.Load() {
 				cancel(errReach)
 			}
 		})
 		context.AfterFunc(ctx, func() { timer.Stop() }) // no timer outlives its request
 	}
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn:           func(httptrace.GotConnInfo) { reached() },
-		TLSHandshakeStart: func() { reached() }, // who refuses our TLS did accept the connection
+		GetConn:              func(string) { watch.waiting.Store(false) }, // again after a redirect
+		GotConn:              func(httptrace.GotConnInfo) { watch.accepted.Store(true) },
+		TLSHandshakeStart:    func() { watch.accepted.Store(true) }, // a certificate we refuse is no dead link
+		WroteRequest:         func(httptrace.WroteRequestInfo) { watch.waiting.Store(true) },
+		GotFirstResponseByte: func() { watch.waiting.Store(false) },
 	}), watch
 }

@@ -37,14 +37,15 @@ func ParseList(goproxy string) ([]Entry, error) {
 		if word == "" || IsOurs(word) {
 			continue
 		}
-		entry := Entry{URL: withScheme(word), FallBackOnError: seg.sep == "|"}
-		entries = append(entries, entry)
 		if word == wordDirect || word == wordOff {
+			entries = append(entries, Entry{URL: word})
 			break
 		}
+		entry := Entry{URL: withScheme(word), FallBackOnError: seg.sep == "|"}
 		if _, err := parseURL(entry.URL); err != nil {
 			return nil, fmt.Errorf("parse upstream %q: %w", entry, err)
 		}
+		entries = append(entries, entry)
 	}
 	if len(entries) == 0 {
 		return nil, errors.New("parse upstream list: it names no upstream")

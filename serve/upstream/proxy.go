@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -78,14 +79,13 @@ func (p *Proxy) Fetch(ctx context.Context, req Request, sink Sink) error {
 			ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"),
 		}
 		err := sink(req.Key, meta, body)
-		if err != nil && body.err == nil {
-			return sinkError(p.name, err)
+		switch {
+		case err != nil && body.err != nil:
+			return body.err // the reason, not what the sink made of it
+		case errors.Is(err, fs.ErrNotExist):
+			return &sinkError{err}
 		}
-		// When the body broke, that is the reason, not what the sink made of it.
-		if err != nil {
-			return body.err
-		}
-		return nil
+		return err
 	})
 	var redirect *redirectError
 	if errors.As(err, &redirect) {
@@ -124,7 +124,7 @@ func (p *Proxy) get(ctx context.Context, path string, header http.Header, take f
 	if u.RawPath != "" {
 		u.RawPath = strings.TrimSuffix(u.RawPath, "/") + "/" + path
 	}
-	ctx, conn := watchConn(ctx, cancel)
+	ctx, watch := watchConn(ctx, cancel)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return fmt.Errorf("make request: %w", err)
@@ -139,7 +139,7 @@ func (p *Proxy) get(ctx context.Context, path string, header http.Header, take f
 	req.Header = header
 	resp, err := p.client.Do(req)
 	if err != nil {
-		return p.noAnswer(ctx, conn, err)
+		return p.noAnswer(ctx, watch, err)
 	}
 	defer resp.Body.Close()
 	conditional := header.Get("If-None-Match") != "" || header.Get("If-Modified-Since") != ""
@@ -154,19 +154,26 @@ func (p *Proxy) get(ctx context.Context, path string, header http.Header, take f
 }
 
 // noAnswer sorts the error of a request that brought no answer.
-func (p *Proxy) noAnswer(ctx context.Context, conn *connWatch, err error) error {
-	var timeout interface{ Timeout() bool }
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause // instead of "context canceled"
-	} else if conn.made.Load() && errors.As(err, &timeout) && timeout.Timeout() {
-		err = &StallError{Upstream: p.name, Limit: firstByteLimit, Got: -1}
-	}
-	// What url.Error adds, the method and a URL, we say better.
+func (p *Proxy) noAnswer(ctx context.Context, watch *connWatch, err error) error {
+	host := p.base.Host
+	// What url.Error adds, the method and a URL, is said better by those who wrap this.
 	var ue *url.Error
 	if errors.As(err, &ue) {
+		if u, parseErr := url.Parse(ue.URL); parseErr == nil {
+			host = u.Host
+		}
 		err = ue.Err
 	}
-	if !conn.made.Load() {
+	var timeout net.Error
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause // instead of "context canceled"
+	} else if watch.waiting.Load() && errors.As(err, &timeout) && timeout.Timeout() {
+		err = &StallError{Upstream: p.name, Limit: firstByteLimit, Got: -1}
+	}
+	if host != p.base.Host {
+		err = fmt.Errorf("after a redirect to %s: %w", host, err)
+	}
+	if !watch.accepted.Load() {
 		return &noConnection{err}
 	}
 	return err
@@ -207,11 +214,9 @@ func webPage(resp *http.Response) string {
 	return bareURL(resp.Request.URL) + " is a web page, not a module file; does this network want a sign-in?"
 }
 
-// sinkError makes sure that a fault of our own disk does not look like an answer of
-// the upstream, and that an answer refused for its content names who gave it.
-func sinkError(name string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("store answer: %v", err) // not %w: a lost cache folder is no 404
-	}
-	return err
-}
+// sinkError is a fault of our own disk that would look like a "not found" of the
+// upstream: a lost cache folder is no 404. It hides what err Is, not what it is.
+type sinkError struct{ err error }
+
+func (e *sinkError) Error() string      { return e.err.Error() }
+func (e *sinkError) As(target any) bool { return errors.As(e.err, target) }
