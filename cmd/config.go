@@ -1,0 +1,175 @@
+package cmd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+)
+
+func newConfig(env *Env) *cobra.Command {
+	var showOrigin bool
+	list := &cobra.Command{
+		Use:   "list",
+		Short: "Print every setting",
+		Args:  arguments(""),
+		RunE:  func(*cobra.Command, []string) error { return runConfigList(env, showOrigin) },
+	}
+	list.Flags().BoolVar(&showOrigin, "show-origin", false, "tell where each value comes from")
+	return group(&cobra.Command{
+		Use:   "config",
+		Short: "Read and change the settings",
+	}, list, &cobra.Command{
+		Use:   "get KEY",
+		Short: "Print one setting",
+		Args:  arguments("KEY"),
+		RunE:  func(_ *cobra.Command, args []string) error { return runConfigGet(env, args[0]) },
+	}, &cobra.Command{
+		Use:   "set KEY VALUE",
+		Short: "Write one setting to config.toml",
+		Long:  "Write one setting to config.toml. The elements of a list are separated by commas.",
+		Args:  arguments("KEY VALUE"),
+		RunE:  func(_ *cobra.Command, args []string) error { return runConfigSet(env, args[0], args[1]) },
+	}, &cobra.Command{
+		Use:   "unset KEY",
+		Short: "Remove one setting from config.toml",
+		Args:  arguments("KEY"),
+		RunE:  func(_ *cobra.Command, args []string) error { return runConfigUnset(env, args[0]) },
+	}, &cobra.Command{
+		Use:   "path",
+		Short: "Print the path of config.toml",
+		Args:  arguments(""),
+		RunE:  func(*cobra.Command, []string) error { return runConfigPath(env) },
+	})
+}
+
+// settingDoc is one setting in JSON.
+type settingDoc struct {
+	Key    string `json:"key"`
+	Value  any    `json:"value"`
+	Origin string `json:"origin"`
+}
+
+func (k settingKey) doc(s *settings) settingDoc {
+	return settingDoc{k.name, k.value(s), s.origins[k.name]}
+}
+
+func runConfigList(env *Env, showOrigin bool) error {
+	s, err := loadSettings(env, nil)
+	if err != nil {
+		return err
+	}
+	if env.json {
+		doc := struct {
+			SchemaVersion int          `json:"schema_version"`
+			File          string       `json:"file"`
+			Settings      []settingDoc `json:"settings"`
+		}{SchemaVersion: 1, File: s.file}
+		for _, k := range settingKeys() {
+			doc.Settings = append(doc.Settings, k.doc(s))
+		}
+		return env.printJSON(doc)
+	}
+	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
+	for _, k := range settingKeys() {
+		text := k.text(s)
+		if text == "" {
+			text = "-"
+		}
+		if showOrigin {
+			text += "\t" + s.origins[k.name]
+		}
+		fmt.Fprintf(w, "%s\t%s\n", k.name, text)
+	}
+	return w.Flush()
+}
+
+func runConfigGet(env *Env, name string) error {
+	k, err := findKey(name)
+	if err != nil {
+		return err
+	}
+	s, err := loadSettings(env, nil)
+	if err != nil {
+		return err
+	}
+	if env.json {
+		return env.printJSON(struct {
+			SchemaVersion int `json:"schema_version"`
+			settingDoc
+		}{1, k.doc(s)})
+	}
+	_, err = fmt.Fprintln(env.Stdout, k.text(s))
+	return err
+}
+
+func runConfigSet(env *Env, name, value string) error {
+	k, err := findKey(name)
+	if err != nil {
+		return err
+	}
+	s, err := defaultSettings()
+	if err != nil {
+		return err
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		return fmt.Errorf("find the current folder: %w", err)
+	}
+	if err := k.parse(s, value, wd); err != nil {
+		return usagef("gomirror config get "+name, "set %s: %w", name, err)
+	}
+	return changeConfig(env, s.file, k, k.literal(s))
+}
+
+func runConfigUnset(env *Env, name string) error {
+	k, err := findKey(name)
+	if err != nil {
+		return err
+	}
+	s, err := defaultSettings()
+	if err != nil {
+		return err
+	}
+	return changeConfig(env, s.file, k, "")
+}
+
+// changeConfig edits the file. It accepts unknown keys in there: they stop every
+// other command, and must not stop their own mending.
+func changeConfig(env *Env, file string, k settingKey, literal string) error {
+	text, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read the configuration: %w", err)
+	}
+	edited, err := editConfig(file, string(text), k.name, literal)
+	if err != nil {
+		return err
+	}
+	if edited != string(text) {
+		if err := writeConfig(file, edited); err != nil {
+			return err
+		}
+	}
+	if env.Getenv(k.variable()) != "" {
+		env.note("%s is set too and goes before %s", k.variable(), file)
+	}
+	return nil
+}
+
+func runConfigPath(env *Env) error {
+	s, err := defaultSettings()
+	if err != nil {
+		return err
+	}
+	if env.json {
+		return env.printJSON(struct {
+			SchemaVersion int    `json:"schema_version"`
+			Path          string `json:"path"`
+		}{1, s.file})
+	}
+	_, err = fmt.Fprintln(env.Stdout, s.file)
+	return err
+}

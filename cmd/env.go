@@ -1,0 +1,192 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gomirror/gomirror/serve/upstream"
+)
+
+// envOptions are the flags of env.
+type envOptions struct {
+	shell    string
+	fallback string
+	unset    bool
+}
+
+func newEnv(env *Env) *cobra.Command {
+	var opts envOptions
+	c := &cobra.Command{
+		Use:   "env",
+		Short: "Print what points this shell's go command at gomirror",
+		Long: `Print the statements that point this shell's go command at gomirror:
+
+  eval "$(gomirror env)"           sh, bash, zsh
+  gomirror env | source            fish
+  eval "$(gomirror env --unset)"   give it all back
+
+It starts, fetches and writes nothing.`,
+		Args: arguments(""),
+		RunE: func(c *cobra.Command, _ []string) error { return runEnv(c.Context(), env, opts) },
+	}
+	flags := c.Flags()
+	flags.StringVar(&opts.shell, "shell", "", "`dialect`: posix, bash, zsh, sh, fish, json or dotenv")
+	flags.StringVar(&opts.fallback, "fallback", "", "what go asks when gomirror fails: `direct`, off, cache or upstream")
+	flags.BoolVar(&opts.unset, "unset", false, "give back what was there before")
+	return c
+}
+
+func runEnv(ctx context.Context, env *Env, opts envOptions) error {
+	write, err := env.dialectNamed(opts.shell)
+	if err != nil {
+		return err
+	}
+	if opts.fallback != "" && !slices.Contains(fallbacks(), opts.fallback) {
+		return usagef("gomirror env --fallback direct", "unknown fallback %q: want %s", opts.fallback, strings.Join(fallbacks(), ", "))
+	}
+	orig, err := env.originals()
+	if err != nil {
+		return err
+	}
+	if opts.unset {
+		return env.printAssignments(write, env.restoring(orig))
+	}
+	list, notes, err := settingUp(ctx, env, orig, opts.fallback)
+	if err != nil {
+		return err
+	}
+	if err := env.printAssignments(write, list); err != nil {
+		return err
+	}
+	for _, note := range notes {
+		env.note("%s", note)
+	}
+	return nil
+}
+
+// settingUp returns the assignments that point a shell at gomirror, and what to tell
+// the user about them.
+func settingUp(ctx context.Context, env *Env, orig originals, fallback string) ([]assignment, []string, error) {
+	s, err := loadSettings(env, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	user, err := env.runGoEnv(ctx, orig)
+	if err != nil {
+		return nil, nil, err
+	}
+	own, err := builtinGoEnv(ctx, env)
+	if err != nil {
+		return nil, nil, err
+	}
+	in := planInput{
+		user:     *user,
+		hadUs:    upstream.Strip(user.GOPROXY) != user.GOPROXY,
+		builtin:  own.GOPROXY,
+		config:   s.private,
+		token:    env.Getenv("GOMIRROR_GITHUB_TOKEN") != "",
+		fallback: fallback,
+		cacheDir: s.cacheDir,
+	}
+	if strings.TrimSpace(upstream.Strip(user.GOPROXY)) == "off" {
+		// Said before we look for a daemon: who forbids downloads needs none.
+		p, err := makePlan(in)
+		return nil, p.notes, err
+	}
+	c, err := findSidecar(ctx, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	in.address, in.running = c.url(), c.running
+	var notes []string
+	if c.running {
+		doc, err := askStatus(ctx, s)
+		if err != nil {
+			return nil, nil, err
+		}
+		in.served, in.upstream = doc.Served, doc.Upstream
+	} else {
+		notes = append(notes, fmt.Sprintf("not running, so go falls back; to start it on %s: gomirror serve --background", c.addr))
+	}
+	if in.upstream == "" {
+		if in.upstream = s.upstream; in.upstream == "" {
+			in.upstream = upstream.Strip(user.GOPROXY)
+		}
+	}
+	p, err := makePlan(in)
+	if err != nil {
+		return nil, nil, err
+	}
+	list, err := env.assignments(p, orig)
+	return list, append(notes, p.notes...), err
+}
+
+// assignments returns what brings the current environment to the plan. Running env
+// twice gives the same assignments twice.
+func (e *Env) assignments(p plan, orig originals) ([]assignment, error) {
+	var list []assignment
+	for _, name := range goVars() {
+		if value, ok := p.set[name]; ok {
+			list = append(list, assignment{name, &value})
+		} else if a := (assignment{name, orig[name]}); e.differs(a) {
+			list = append(list, a) // an earlier plan set it, this one does not
+		}
+	}
+	for _, name := range goVars() {
+		// What could not be given back by --unset is refused now.
+		if err := checkValues([]assignment{{name, orig[name]}}); err != nil {
+			return nil, err
+		}
+	}
+	encoded, err := orig.encode()
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", originalsVar, err)
+	}
+	return append(list, assignment{originalsVar, &encoded}), nil
+}
+
+// restoring returns what gives the user's own values back. A shell that was never
+// set up needs nothing.
+func (e *Env) restoring(orig originals) []assignment {
+	if _, setUp := e.lookup(originalsVar); !setUp {
+		return nil
+	}
+	var list []assignment
+	for _, name := range goVars() {
+		if a := (assignment{name, orig[name]}); e.differs(a) {
+			list = append(list, a)
+		}
+	}
+	return append(list, assignment{name: originalsVar})
+}
+
+// differs reports whether the environment has another value, or none, for a.
+func (e *Env) differs(a assignment) bool {
+	value, ok := e.lookup(a.name)
+	if a.value == nil {
+		return ok
+	}
+	return !ok || value != *a.value
+}
+
+// printAssignments prints all of it or, on an error, nothing: eval runs whatever
+// reaches stdout.
+func (e *Env) printAssignments(write dialect, list []assignment) error {
+	if err := checkValues(list); err != nil {
+		return err
+	}
+	if len(list) == 0 && !e.json {
+		return nil
+	}
+	text, err := write(list)
+	if err != nil {
+		return fmt.Errorf("write the environment: %w", err)
+	}
+	_, err = io.WriteString(e.Stdout, text)
+	return err
+}

@@ -1,0 +1,173 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+
+	"golang.org/x/mod/module"
+
+	"github.com/gomirror/gomirror/serve/upstream"
+)
+
+// goEnv is what `go env` says, in the user's terms: without what gomirror has put
+// there.
+type goEnv struct {
+	GOPROXY, GONOPROXY, GONOSUMDB, GOPRIVATE, GOSUMDB string
+	GOENV, GOFLAGS, GOMODCACHE, GOVERSION             string
+}
+
+// goVars are the variables of the go command that gomirror env may set.
+func goVars() []string {
+	return []string{"GOPROXY", "GONOPROXY", "GONOSUMDB", "GOPRIVATE", "GOSUMDB"}
+}
+
+// readGoEnv asks the go command what it would use if gomirror were not there.
+func readGoEnv(ctx context.Context, env *Env) (*goEnv, error) {
+	orig, err := env.originals()
+	if err != nil {
+		return nil, err
+	}
+	return env.runGoEnv(ctx, orig)
+}
+
+// builtinGoEnv asks the go command for its own defaults, whatever the user has set.
+func builtinGoEnv(ctx context.Context, env *Env) (*goEnv, error) {
+	unset := originals{}
+	for _, name := range goVars() {
+		unset[name] = nil
+	}
+	return env.runGoEnv(ctx, unset, "GOENV=off")
+}
+
+// runGoEnv runs `go env` with the variables of o in place of the current ones. It
+// runs in / without workspace and toolchain switch: inside a module with a newer go
+// line it would download that toolchain, through us.
+func (e *Env) runGoEnv(ctx context.Context, o originals, extra ...string) (*goEnv, error) {
+	const hint = "install Go, https://go.dev/dl, and put it in PATH"
+	goTool, err := exec.LookPath("go")
+	if err != nil {
+		return nil, failf(hint, "ask the go command for its settings: %w", err)
+	}
+	environ := slices.DeleteFunc(slices.Clone(e.Environ()), func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		_, replaced := o[name]
+		return replaced
+	})
+	for name, value := range o {
+		if value != nil {
+			environ = append(environ, name+"="+*value)
+		}
+	}
+	environ = append(environ, "GOTOOLCHAIN=local", "GOWORK=off")
+	environ = append(environ, extra...)
+	args := append([]string{"env", "-json"}, goVars()...)
+	args = append(args, "GOENV", "GOFLAGS", "GOMODCACHE", "GOVERSION")
+	out, err := e.Exec(ctx, "/", environ, goTool, args...)
+	if err != nil {
+		return nil, failf("go env GOPROXY", "ask the go command for its settings: %w", err)
+	}
+	var g goEnv
+	if err := json.Unmarshal(out, &g); err != nil {
+		return nil, fmt.Errorf("read the output of go env: %w", err)
+	}
+	return &g, nil
+}
+
+// upstreamList returns the GOPROXY list that gomirror fetches from, and whether it
+// is the go command's built-in default, which falls back on more answers.
+func upstreamList(ctx context.Context, env *Env, s *settings) (list string, builtin bool, err error) {
+	if s.upstream != "" {
+		return s.upstream, false, nil
+	}
+	g, err := readGoEnv(ctx, env)
+	if err != nil {
+		return "", false, err
+	}
+	own, err := builtinGoEnv(ctx, env)
+	if err != nil {
+		return "", false, err
+	}
+	list = upstream.Strip(g.GOPROXY)
+	if list == "" {
+		list = own.GOPROXY
+	}
+	return list, list == own.GOPROXY, nil
+}
+
+// privatePatterns returns the patterns that a daemon with these settings routes to
+// their origin only. GONOSUMDB routes nothing: where the database is blocked people
+// set it to *.
+func privatePatterns(s *settings, g *goEnv) []string {
+	return unite(s.private, patterns(g.GOPRIVATE), patterns(g.GONOPROXY))
+}
+
+// patterns splits a list as in GOPRIVATE. The words that people use for "nothing"
+// are no patterns.
+func patterns(list string) []string {
+	var out []string
+	for p := range strings.SplitSeq(list, ",") {
+		if p = strings.TrimSpace(p); p != "" && p != matchNothing {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// unite joins lists of patterns, keeping the order of first appearance.
+func unite(lists ...[]string) []string {
+	var out []string
+	for _, p := range slices.Concat(lists...) {
+		if !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// covered reports whether every module that pattern matches is matched by one of
+// those in by. It may say no where the answer is yes, never the other way round.
+func covered(pattern string, by []string) bool {
+	elems := strings.Split(pattern, "/")
+	if !strings.ContainsAny(pattern, `*?[\`) {
+		return module.MatchPrefixPatterns(strings.Join(by, ","), pattern)
+	}
+	return slices.ContainsFunc(by, func(b string) bool {
+		for i, elem := range strings.Split(b, "/") {
+			// A wildcard is only known to cover itself, and * covers any element.
+			if i >= len(elems) || elem != "*" && elem != elems[i] {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// checkUpstream refuses what the go command would refuse as GOPROXY.
+func checkUpstream(list string) error {
+	_, err := upstream.ParseList(list)
+	return err
+}
+
+// checkPattern refuses patterns that can never match. A private module whose pattern
+// does not match goes to a public mirror by name, so that is worth an error.
+func checkPattern(pattern string) error {
+	switch {
+	case strings.Contains(pattern, "://"):
+		_, rest, _ := strings.Cut(pattern, "://")
+		return fmt.Errorf("pattern %q has a scheme, write %q", pattern, rest)
+	case strings.ContainsAny(pattern, " \t\r\n"):
+		return fmt.Errorf("pattern %q has a space, patterns are separated by commas", pattern)
+	case strings.HasSuffix(pattern, "/..."):
+		return fmt.Errorf("pattern %q: ... matches nothing, write %q", pattern, strings.TrimSuffix(pattern, "/..."))
+	}
+	// module.MatchPrefixPatterns skips what path.Match calls malformed.
+	if _, err := path.Match(pattern, ""); err != nil {
+		return fmt.Errorf("pattern %q: %w", pattern, err)
+	}
+	return nil
+}

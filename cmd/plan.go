@@ -1,0 +1,214 @@
+package cmd
+
+import (
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/gomirror/gomirror/serve/upstream"
+)
+
+// matchNothing is a pattern that matches no module. An empty GONOPROXY means unset
+// to the go command, which then takes GOPRIVATE (go help private).
+const matchNothing = "none"
+
+// fallbacks are what may stand behind our address in GOPROXY, see --fallback.
+func fallbacks() []string { return []string{"direct", "off", "cache", "upstream"} }
+
+// planInput is all that decides how a shell is set up.
+type planInput struct {
+	address  string   // our URL with its capability
+	user     goEnv    // what the user has without us
+	hadUs    bool     // our address was in user.GOPROXY itself
+	builtin  string   // the go command's own default GOPROXY
+	config   []string // setting private
+	running  bool     // a daemon has proven to be ours
+	served   []string // the patterns it serves as private
+	upstream string   // its upstream, or what the next one will have
+	token    bool     // a token for a private host exists
+	fallback string   // "" or one of fallbacks
+	cacheDir string
+}
+
+// plan is what to set; variables of goVars that are not in set keep the user's own
+// value.
+type plan struct {
+	set   map[string]string
+	notes []string
+}
+
+// makePlan is the table in DESIGN, "gomirror env". An empty plan leaves the shell
+// alone.
+func makePlan(in planInput) (plan, error) {
+	p := plan{set: map[string]string{}}
+	userProxy := upstream.Strip(in.user.GOPROXY)
+	if userProxy == "" {
+		userProxy = in.builtin
+	}
+	entries, err := upstream.ParseList(userProxy)
+	if err != nil {
+		return plan{}, failf("go env -u GOPROXY", "read your GOPROXY: %w", err)
+	}
+	switch entries[0].URL {
+	case "off":
+		p.note("GOPROXY=off forbids downloads, so nothing is set")
+		return p, nil
+	case "direct":
+		// Without a mirror is what they said; "S|direct" is only what we said.
+		if !in.hadUs && asksMirror(in.upstream) {
+			return plan{}, failf("gomirror config set upstream direct && gomirror stop && gomirror serve --background",
+				"your GOPROXY=direct says no mirror, but gomirror asks %s", redactList(in.upstream))
+		}
+	}
+	p.setPatterns(in)
+	private := len(in.config) > 0 || p.set["GONOPROXY"] != "" || in.token
+	if p.set["GOPROXY"], err = proxyList(in, userProxy, private); err != nil {
+		return plan{}, err
+	}
+	if in.token && len(in.config) == 0 && p.set["GONOPROXY"] == "" {
+		p.note("a token is set and no private pattern: gomirror config set private github.com/YOURORG")
+	}
+	if db := relayedDatabase(in.user.GOSUMDB); db != in.user.GOSUMDB {
+		p.set["GOSUMDB"] = db
+	}
+	return p, nil
+}
+
+// setPatterns sets GONOPROXY, GONOSUMDB and GOPRIVATE where the user has something
+// private.
+func (p *plan) setPatterns(in planInput) {
+	goPrivate, noProxy := patterns(in.user.GOPRIVATE), patterns(in.user.GONOPROXY)
+	if len(in.config)+len(goPrivate)+len(noProxy) == 0 {
+		return
+	}
+	// The daemon's patterns decide what it does, not this shell's: what it would not
+	// treat as private goes past it, as it did before gomirror. The next daemon
+	// reads the config.
+	served := in.served
+	if !in.running {
+		served = in.config
+	}
+	keep := slices.DeleteFunc(unite(goPrivate, noProxy, in.config), func(pattern string) bool {
+		return covered(pattern, served)
+	})
+	p.set["GONOPROXY"] = matchNothing
+	if len(keep) > 0 {
+		p.set["GONOPROXY"] = strings.Join(keep, ",")
+		p.keepNotes(keep, in.config)
+	}
+	switch {
+	case len(in.config) > 0:
+		p.set["GOPRIVATE"] = strings.Join(unite(goPrivate, in.config), ",")
+		fallthrough
+	case len(goPrivate) > 0:
+		p.set["GONOSUMDB"] = strings.Join(unite(patterns(in.user.GONOSUMDB), goPrivate, in.config), ",")
+	default:
+		noSum := patterns(in.user.GONOSUMDB)
+		for _, pattern := range noProxy {
+			if !covered(pattern, noSum) {
+				p.note("GONOPROXY=%[1]s still asks the checksum database; if it is private: gomirror config set private %[1]s", pattern)
+			}
+		}
+	}
+}
+
+// keepNotes tells what goes past gomirror and how to change that.
+func (p *plan) keepNotes(keep, config []string) {
+	var unknown []string
+	for _, pattern := range keep {
+		if covered(pattern, config) {
+			p.note("go fetches %s by itself until gomirror restarts with it: gomirror stop && gomirror serve --background", pattern)
+		} else {
+			unknown = append(unknown, pattern)
+		}
+	}
+	if len(unknown) > 0 {
+		p.note("go fetches %s by itself as before; to have it cached: gomirror config set private %s",
+			strings.Join(unknown, ","), strings.Join(unite(config, unknown), ","))
+	}
+}
+
+// proxyList returns GOPROXY. Behind us stands no mirror once there is a private
+// name: it would learn that name when we are down, and on each of our 404s.
+func proxyList(in planInput, userProxy string, private bool) (string, error) {
+	switch in.fallback {
+	case "off":
+		return in.address, nil
+	case "direct":
+		return in.address + "|direct", nil
+	case "cache":
+		list := in.address
+		for _, tree := range []string{"download", "private"} {
+			list += "|" + fileURL(filepath.Join(in.cacheDir, tree))
+		}
+		return list, nil
+	case "upstream":
+		if private && asksMirror(userProxy) {
+			return "", failf("gomirror env --fallback direct",
+				"put %s behind gomirror: it would learn the names of private modules", redactList(userProxy))
+		}
+	case "":
+		if private {
+			return in.address + "|direct", nil
+		}
+	}
+	return in.address + "|" + userProxy, nil
+}
+
+func (p *plan) note(format string, args ...any) {
+	p.notes = append(p.notes, fmt.Sprintf(format, args...))
+}
+
+// asksMirror reports whether a GOPROXY list holds a proxy.
+func asksMirror(list string) bool {
+	entries, err := upstream.ParseList(list)
+	return err == nil && slices.ContainsFunc(entries, func(e upstream.Entry) bool {
+		return strings.HasPrefix(e.URL, "http")
+	})
+}
+
+// redactList returns a GOPROXY list without passwords.
+func redactList(list string) string {
+	entries, err := upstream.ParseList(list)
+	if err != nil {
+		return "an unreadable list"
+	}
+	var b strings.Builder
+	for i, e := range entries {
+		b.WriteString(e.String())
+		if i == len(entries)-1 {
+			break
+		}
+		if e.FallBackOnError {
+			b.WriteString("|")
+		} else {
+			b.WriteString(",")
+		}
+	}
+	return b.String()
+}
+
+// relayedDatabase returns a GOSUMDB value of the same database and key that the go
+// command asks through its proxies. With a URL in it, or as the alias for China,
+// the database is asked past every proxy (cmd/go/internal/modfetch/sumdb.go).
+func relayedDatabase(gosumdb string) string {
+	fields := strings.Fields(gosumdb)
+	switch {
+	case gosumdb == "sum.golang.google.cn":
+		return "sum.golang.org"
+	case len(fields) == 2:
+		return fields[0]
+	}
+	return gosumdb
+}
+
+// fileURL returns the file URL of an absolute path, on Windows too.
+func fileURL(path string) string {
+	path = filepath.ToSlash(path)
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path // C:/cache
+	}
+	return (&url.URL{Scheme: "file", Path: path}).String()
+}

@@ -1,0 +1,96 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/gomirror/gomirror/serve/daemon"
+)
+
+// serveOptions are the flags of serve that are no settings.
+type serveOptions struct {
+	background bool
+	rotateURL  bool
+}
+
+func newServe(env *Env) *cobra.Command {
+	var opts serveOptions
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the module proxy",
+		Args:  arguments(""),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return runServe(c.Context(), env, c.Flags(), opts)
+		},
+	}
+	flags := c.Flags()
+	flags.BoolVar(&opts.background, "background", false, "return once it answers, and leave it running")
+	flags.BoolVar(&opts.rotateURL, "rotate-url", false, "take a new address: shells set up before need gomirror env again")
+	settingFlags(flags, "upstream", "private", "listen", "cache.dir", "allow_host", "offline")
+	return c
+}
+
+// settingFlags declares the flags of settings. Their values are read by
+// loadSettings.
+func settingFlags(flags *pflag.FlagSet, names ...string) {
+	for _, name := range names {
+		k, err := findKey(name)
+		if err != nil {
+			panic(err)
+		}
+		switch k.field(&settings{}).(type) {
+		case *bool:
+			flags.Bool(k.flag(), false, k.usage)
+		case *[]string:
+			flags.StringSlice(k.flag(), nil, k.usage)
+		case *string:
+			flags.String(k.flag(), "", k.usage)
+		}
+	}
+}
+
+func runServe(ctx context.Context, env *Env, flags *pflag.FlagSet, opts serveOptions) error {
+	s, err := loadSettings(env, flags)
+	if err != nil {
+		return err
+	}
+	if opts.background {
+		return serveBackground(ctx, env, s, opts)
+	}
+	return serveForeground(ctx, env, s, opts)
+}
+
+// serveBackground leaves a daemon running. One that runs already is as good, unless
+// other things were asked of it.
+func serveBackground(ctx context.Context, env *Env, s *settings, opts serveOptions) error {
+	state := "already running"
+	doc, err := askStatus(ctx, s)
+	if errors.Is(err, daemon.ErrNotRunning) {
+		if err := startSidecar(ctx, env, s, opts); err != nil {
+			return err
+		}
+		state = "serving"
+		doc, err = askStatus(ctx, s)
+	}
+	if err != nil {
+		return err
+	}
+	if env.json {
+		return env.printJSON(doc)
+	}
+	env.announce(doc, state)
+	return nil
+}
+
+// announce tells in one line that the daemon of doc serves, and what to do next.
+func (e *Env) announce(doc *statusDoc, state string) {
+	if e.quiet {
+		return
+	}
+	fmt.Fprintf(e.Stdout, "%s on %s, cache %s, upstream %s; next: eval \"$(gomirror env)\"\n",
+		state, doc.Address, doc.Cache.Dir, doc.Upstream)
+}

@@ -1,0 +1,104 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/gomirror/gomirror/serve/daemon"
+)
+
+// sidecar is the daemon as a command finds it.
+type sidecar struct {
+	addr       string // host:port of this or the last start
+	capability string
+	running    bool // and proven to be ours
+}
+
+// findSidecar finds the daemon and has it prove that it is ours, before anything is
+// sent or printed that would let somebody else pose as us.
+func findSidecar(ctx context.Context, s *settings) (*sidecar, error) {
+	addr, capability, err := daemon.Saved(s.stateDir)
+	if err != nil {
+		return nil, err
+	}
+	c := &sidecar{addr: addr, capability: capability}
+	proof, err := daemon.Prove(ctx, s.stateDir, addr)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case proof == daemon.Ours:
+		c.running = true
+	case proof == daemon.Foreign:
+		return nil, failf("gomirror serve --background --listen 127.0.0.1:0",
+			"find gomirror: another program listens on its address %s", addr)
+	case daemon.Held(s.stateDir):
+		return nil, failf("gomirror status", "find gomirror: it runs but does not listen on %s yet", addr)
+	}
+	return c, nil
+}
+
+// url is what stands in GOPROXY.
+func (c *sidecar) url() string { return fmt.Sprintf("http://%s/t/%s", c.addr, c.capability) }
+
+// askStatus asks the daemon on its control socket, which only we can have opened.
+func askStatus(ctx context.Context, s *settings) (*statusDoc, error) {
+	client, err := dialSidecar(s)
+	if err != nil {
+		return nil, err
+	}
+	var doc statusDoc
+	if err := client.Status(ctx, &doc); err != nil {
+		return nil, err
+	}
+	doc.SchemaVersion, doc.Running = 1, true
+	return &doc, nil
+}
+
+// dialSidecar gives "not running" its exit code.
+func dialSidecar(s *settings) (*daemon.Client, error) {
+	client, err := daemon.Dial(s.stateDir)
+	if errors.Is(err, daemon.ErrNotRunning) {
+		return nil, &problem{daemon.ErrNotRunning, exitNotRunning, "gomirror serve --background"}
+	}
+	return client, err
+}
+
+// startSidecar starts a daemon with the settings of this process and returns when it
+// has proven that it answers.
+func startSidecar(ctx context.Context, env *Env, s *settings, opts serveOptions) error {
+	exe, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find our own program: %w", err)
+	}
+	args, environ := []string{"serve"}, env.Environ()
+	if opts.rotateURL {
+		args = append(args, "--rotate-url")
+	}
+	if env.verbose {
+		args = append(args, "--verbose")
+	}
+	for _, k := range settingKeys() {
+		// As variables, because an upstream may hold a password and every user can
+		// read the arguments of a process; resolved, because the child runs in
+		// another folder. What config.toml says it reads itself.
+		text := k.text(s)
+		switch origin := s.origins[k.name]; {
+		case origin == "--"+k.flag() && text == "":
+			args = append(args, "--"+k.flag()+"=")
+		case origin == "--"+k.flag(), origin == k.variable():
+			environ = append(environ, k.variable()+"="+text)
+		}
+	}
+	_, err = daemon.Detach(ctx, daemon.DetachOptions{
+		Exe:      exe,
+		Args:     args,
+		Env:      environ,
+		StateDir: s.stateDir,
+		LogFile:  filepath.Join(s.stateDir, "gomirror.log"),
+	})
+	return err
+}

@@ -1,0 +1,219 @@
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gomirror/gomirror/serve/daemon"
+)
+
+// statusDoc is what the daemon says about itself on its control socket, and the
+// document of `status --json`. Fields are only ever added to schema version 1.
+type statusDoc struct {
+	SchemaVersion int        `json:"schema_version"`
+	Running       bool       `json:"running"`
+	Version       string     `json:"version,omitempty"`
+	PID           int        `json:"pid,omitempty"`
+	Started       time.Time  `json:"started,omitzero"`
+	Address       string     `json:"address,omitempty"` // host:port
+	URL           string     `json:"url,omitempty"`     // with the capability, on request only
+	Cache         cacheDoc   `json:"cache,omitzero"`
+	Upstream      string     `json:"upstream,omitempty"`
+	Offline       bool       `json:"offline"`
+	Private       []string   `json:"private,omitempty"` // patterns that go to their origin only
+	Served        []string   `json:"served,omitempty"`  // those of them that env need not keep from us
+	Stats         statsDoc   `json:"stats,omitzero"`
+	SumDB         []sumdbDoc `json:"sumdb,omitempty"`
+	Unverified    int        `json:"unverified"`
+	Quarantine    []alarmDoc `json:"quarantine,omitempty"`
+}
+
+type cacheDoc struct {
+	Dir string `json:"dir"`
+}
+
+type statsDoc struct {
+	Hits         int64 `json:"hits"`
+	Misses       int64 `json:"misses"`
+	Stale        int64 `json:"stale"`
+	Revalidated  int64 `json:"revalidated"`
+	Errors       int64 `json:"errors"`
+	FetchedBytes int64 `json:"fetched_bytes"`
+	ServedBytes  int64 `json:"served_bytes"`
+}
+
+type sumdbDoc struct {
+	Name       string `json:"name"`
+	TreeSize   int64  `json:"tree_size"`
+	Fork       string `json:"fork,omitempty"` // why the database is not believed any more
+	OutOfReach bool   `json:"out_of_reach"`
+}
+
+// alarmDoc is an answer that was set aside.
+type alarmDoc struct {
+	Module  string    `json:"module"`
+	Version string    `json:"version"`
+	Reason  string    `json:"reason"`
+	At      time.Time `json:"at"`
+}
+
+// patternsDoc is what the daemon says on GET /patterns.
+type patternsDoc struct {
+	Private []string `json:"private"`
+	Served  []string `json:"served"`
+}
+
+func newStatus(env *Env) *cobra.Command {
+	var showURL bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Tell whether gomirror runs and how it does",
+		Args:  arguments(""),
+		RunE:  func(c *cobra.Command, _ []string) error { return runStatus(c.Context(), env, showURL) },
+	}
+	c.Flags().BoolVar(&showURL, "show-url", false, "show the whole address, which others must not see")
+	return c
+}
+
+func runStatus(ctx context.Context, env *Env, showURL bool) error {
+	s, err := loadSettings(env, nil)
+	if err != nil {
+		return err
+	}
+	doc, err := askStatus(ctx, s)
+	if errors.Is(err, daemon.ErrNotRunning) && env.json {
+		// Not running is an answer too.
+		return errors.Join(env.printJSON(statusDoc{SchemaVersion: 1}), err)
+	}
+	if err != nil {
+		return err
+	}
+	c, err := findSidecar(ctx, s)
+	if err != nil {
+		return err
+	}
+	if showURL {
+		doc.URL = c.url()
+	}
+	if env.json {
+		return env.printJSON(doc)
+	}
+	_, err = io.WriteString(env.Stdout, doc.render(env.palette(), env.Now()))
+	return err
+}
+
+// statusWidth is the terminal that the human output is laid out for.
+const statusWidth = 80
+
+// sheet lays out labels and values in two columns.
+type sheet struct {
+	p palette
+	b strings.Builder
+}
+
+const labelWidth = 10
+
+func (t *sheet) row(label, value string) {
+	fmt.Fprintf(&t.b, "%s%s%s\n", t.p.label.Render(label), strings.Repeat(" ", labelWidth-len(label)), value)
+}
+
+// list is a row whose items go on in further lines where the first is full.
+func (t *sheet) list(label string, items []string) {
+	line := ""
+	for i, item := range items {
+		if i < len(items)-1 {
+			item += ","
+		}
+		if line != "" && labelWidth+len(line)+1+len(item) > statusWidth {
+			t.row(label, line)
+			label, line = "", ""
+		}
+		line = strings.TrimPrefix(line+" "+item, " ")
+	}
+	t.row(label, line)
+}
+
+func (d *statusDoc) render(p palette, now time.Time) string {
+	t := &sheet{p: p}
+	state := p.good.Render("running")
+	if d.Offline {
+		state = p.warn.Render("running offline")
+	}
+	t.row("gomirror", fmt.Sprintf("%s, version %s, pid %d, up %s", state, d.Version, d.PID, uptime(now.Sub(d.Started))))
+	t.row("address", d.Address)
+	if d.URL != "" {
+		t.row("url", d.URL)
+	}
+	t.row("cache", d.Cache.Dir)
+	t.row("upstream", d.Upstream)
+	if len(d.Private) > 0 {
+		t.list("private", d.Private)
+	}
+	st := d.Stats
+	t.list("requests", []string{count(st.Hits, "hit"), count(st.Misses, "miss"), fmt.Sprintf("%d stale", st.Stale),
+		fmt.Sprintf("%d revalidated", st.Revalidated), count(st.Errors, "error")})
+	t.row("bytes", fmt.Sprintf("%s fetched, %s served", size(st.FetchedBytes), size(st.ServedBytes)))
+	for _, db := range d.SumDB {
+		t.row("checksums", db.render(p))
+	}
+	if d.Unverified > 0 {
+		t.row("", p.warn.Render(count(int64(d.Unverified), "version")+" to be checked once the database answers"))
+	}
+	for _, q := range d.Quarantine {
+		t.row("alarm", p.bad.Render(fmt.Sprintf("%s@%s set aside on %s", q.Module, q.Version, q.At.Local().Format(time.DateTime))))
+		t.list("", strings.Fields(q.Reason))
+	}
+	return t.b.String()
+}
+
+func (d *sumdbDoc) render(p palette) string {
+	switch {
+	case d.Fork != "":
+		return d.Name + " " + p.bad.Render("contradicts itself: "+d.Fork)
+	case d.OutOfReach:
+		return d.Name + " " + p.warn.Render("out of reach")
+	case d.TreeSize == 0:
+		return d.Name + " not asked yet"
+	}
+	return fmt.Sprintf("%s, %d records", d.Name, d.TreeSize)
+}
+
+// uptime drops what nobody reads: seconds after an hour.
+func uptime(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return d.Truncate(time.Second).String()
+	case d < 48*time.Hour:
+		return strings.TrimSuffix(d.Truncate(time.Minute).String(), "0s")
+	}
+	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+// size writes a number of bytes with three digits and a binary unit.
+func size(n int64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	f, i := float64(n), 0
+	for f >= 1024 && i < len(units)-1 {
+		f, i = f/1024, i+1
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", n)
+	}
+	return fmt.Sprintf("%.*f %s", max(0, 2-len(fmt.Sprint(int(f)))+1), f, units[i])
+}
+
+func count(n int64, noun string) string {
+	switch {
+	case n == 1:
+		return "1 " + noun
+	case strings.HasSuffix(noun, "s"):
+		return fmt.Sprintf("%d %ses", n, noun)
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
