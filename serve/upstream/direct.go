@@ -1,0 +1,254 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/gomirror/gomirror/cache"
+	"golang.org/x/mod/module"
+)
+
+// directName is the upstream's name in a [cache.Meta].
+const directName = "direct"
+
+// toolchainPath is the module that the go command fetches other go commands from.
+const toolchainPath = "golang.org/toolchain"
+
+// DirectOptions make a [Direct].
+type DirectOptions struct {
+	Go, Git string // absolute paths of the tools; required
+	VCSDir  string // 0700, persistent: the children's module cache with its bare repositories; required
+	TempDir string // 0700, ours alone; required
+	CAFile  string // PEM of all roots to trust, see [RootsFile]; "" leaves them to the tools
+	NoSumDB string // GOPRIVATE and GONOSUMDB of the children
+	Tunnel  *Tunnel // required
+
+	// Switch returns the GOPROXY and GOSUMDB by which a newer go command may be
+	// fetched: our own address and the user's database. nil means it may not.
+	Switch func() (goproxy, gosumdb string)
+
+	Now func() time.Time // nil means time.Now
+	Log *slog.Logger     // nil discards
+}
+
+// Direct is a [Source] that asks a module's origin, by running the go command with
+// GOPROXY=direct: import pages, version rules, pseudo-versions and the making of
+// zips are the go command's own, so that the bytes are those that plain go gets.
+// The children see nothing of the user's environment, have no way out but a
+// [Tunnel], and are killed with all they started when ctx ends or when they fall
+// silent.
+type Direct struct {
+	opts  DirectOptions
+	locks keyLocks
+
+	silence, local time.Duration // childSilence and childLocal, but for tests
+}
+
+// NewDirect makes the folders and takes away what killed daemons left in them.
+func NewDirect(opts DirectOptions) (*Direct, error) {
+	for _, tool := range []string{opts.Go, opts.Git} {
+		if !filepath.IsAbs(tool) {
+			return nil, fmt.Errorf("use %q for direct downloads: not an absolute path", tool)
+		}
+	}
+	if opts.Tunnel == nil || opts.VCSDir == "" || opts.TempDir == "" {
+		return nil, errors.New("set up direct downloads: the tunnel or a folder is missing")
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	for _, dir := range []string{opts.VCSDir, opts.TempDir} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("set up direct downloads: %w", err)
+		}
+		if err := os.Chmod(dir, 0o700); err != nil { // whatever made it
+			return nil, fmt.Errorf("set up direct downloads: %w", err)
+		}
+	}
+	d := &Direct{opts: opts, silence: childSilence, local: childLocal}
+	sweepBoxes(opts.TempDir, opts.Now())
+	d.heal()
+	return d, nil
+}
+
+// Fetch runs one child at most for all files of a version that are asked for at
+// once; a file that an earlier child left in VCSDir needs none.
+func (d *Direct) Fetch(ctx context.Context, req Request, sink Sink) error {
+	mod, kind := req.Key.Module(), req.Key.Kind()
+	// The go command dials an address of this host past any proxy, the tunnel too.
+	host, _, _ := strings.Cut(mod.Path, "/")
+	if err := refuseLiteral(host); err != nil {
+		return fmt.Errorf("fetch %s from its origin: %w", mod.Path, err)
+	}
+	lock := req.Key.String()
+	if req.Key.Immutable() {
+		lock = mod.String()
+	}
+	unlock, err := d.locks.lock(ctx, lock)
+	if err != nil {
+		return fmt.Errorf("wait for another download of %s: %w", mod, err)
+	}
+	defer unlock()
+	switch kind {
+	case cache.List:
+		return d.fetchList(ctx, req.Key, sink)
+	case cache.Latest, cache.Query:
+		return d.fetchQuery(ctx, req.Key, sink)
+	}
+	return d.fetchVersion(ctx, req.Key, sink)
+}
+
+// listed is what `go list -m -json` prints.
+type listed struct {
+	Version  string
+	Time     time.Time
+	Versions []string
+	Origin   json.RawMessage
+}
+
+// list runs `go list -m -json` with further flags.
+func (d *Direct) list(ctx context.Context, mod module.Version, flags ...string) (*listed, error) {
+	target := mod.Path
+	if mod.Version != "" {
+		target += "@" + mod.Version
+	}
+	args := append([]string{"list", "-m", "-json"}, flags...)
+	out, err := d.run(ctx, child{goCmd: d.opts.Go, args: append(args, "--", target), env: d.sumdb(mod), slot: true})
+	if err != nil {
+		return nil, d.explain(mod, err, "")
+	}
+	var l listed
+	if err := json.Unmarshal(out, &l); err != nil {
+		return nil, fmt.Errorf("read what go list prints for %s: %w", mod, err)
+	}
+	return &l, nil
+}
+
+func (d *Direct) fetchList(ctx context.Context, key cache.Key, sink Sink) error {
+	// Retracted versions belong into a list: who asks for it decides about them.
+	l, err := d.list(ctx, key.Module(), "-versions", "-retracted")
+	if err != nil {
+		return err
+	}
+	var body strings.Builder
+	for _, version := range l.Versions {
+		fmt.Fprintln(&body, version)
+	}
+	return sink(key, d.meta(nil), strings.NewReader(body.String()))
+}
+
+// fetchQuery resolves a branch, a commit or "latest" to the .info of a version.
+func (d *Direct) fetchQuery(ctx context.Context, key cache.Key, sink Sink) error {
+	mod := key.Module()
+	if key.Kind() == cache.Latest {
+		mod.Version = "latest"
+	}
+	l, err := d.list(ctx, mod)
+	if err != nil {
+		return err
+	}
+	resolved, err := cache.NewKey(mod.Path, l.Version, cache.Info)
+	if err != nil || resolved.Kind() != cache.Info {
+		return fmt.Errorf("read what go list prints for %s: %q is no version of it", mod, l.Version)
+	}
+	// The file that go wrote beside, so that the bytes are those that the resolved
+	// version has.
+	body, err := os.ReadFile(d.file(resolved))
+	if err != nil {
+		body, err = json.Marshal(struct {
+			Version string
+			Time    time.Time
+			Origin  json.RawMessage `json:",omitempty"`
+		}{l.Version, l.Time, l.Origin})
+		if err != nil {
+			return fmt.Errorf("write the .info of %s: %w", mod, err)
+		}
+	}
+	return sink(key, d.meta(body), bytes.NewReader(body))
+}
+
+func (d *Direct) fetchVersion(ctx context.Context, key cache.Key, sink Sink) error {
+	if d.holds(key) {
+		err := d.deliver(key, sink)
+		var invalid *cache.InvalidError
+		if !errors.As(err, &invalid) && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		d.drop(key) // cut short by a crash, say: make it anew
+	}
+	var err error
+	if key.Kind() == cache.Zip {
+		err = d.download(ctx, key.Module())
+	} else {
+		_, err = d.list(ctx, key.Module())
+	}
+	if err != nil && !d.holds(key) {
+		return err
+	}
+	if err := d.deliver(key, sink); err != nil {
+		return err
+	}
+	for _, kind := range []cache.Kind{cache.Info, cache.Mod, cache.Zip} {
+		sibling := key.Sibling(kind)
+		if kind == key.Kind() || !d.holds(sibling) {
+			continue
+		}
+		if err := d.deliver(sibling, sink); err != nil {
+			// The key that was asked for is kept; who asks for this one hears it.
+			d.opts.Log.DebugContext(ctx, "sibling not kept", "key", sibling, "err", err)
+		}
+	}
+	return nil
+}
+
+// downloaded is what `go mod download -json` prints.
+type downloaded struct {
+	Error string
+	Dir   string
+}
+
+// download makes the zip of a version, with a newer go command if it asks for one.
+func (d *Direct) download(ctx context.Context, mod module.Version) error {
+	c := child{goCmd: d.opts.Go, args: []string{"mod", "download", "-json", "--", mod.String()}, env: d.sumdb(mod), slot: true}
+	out, err := d.run(ctx, c)
+	var result downloaded
+	_ = json.Unmarshal(out, &result) // what it can't tell, stderr does
+	if want, have, ok := needsGo(result.Error); ok && err != nil {
+		needs := &needsGoError{mod, want, have, nil}
+		if c.goCmd, needs.cause = d.switchToolchain(ctx, want); needs.cause != nil {
+			return needs
+		}
+		result = downloaded{}
+		out, err = d.run(ctx, c)
+		_ = json.Unmarshal(out, &result)
+	}
+	if err != nil {
+		return d.explain(mod, err, result.Error)
+	}
+	// go extracts what it downloads; nobody reads that.
+	if rest, err := filepath.Rel(d.opts.VCSDir, result.Dir); err == nil && filepath.IsLocal(rest) && mod.Path != toolchainPath {
+		_ = os.RemoveAll(result.Dir)
+	}
+	return nil
+}
+
+// sumdb is what replaces GOSUMDB for the one module that the go command takes from
+// no origin without its checksum.
+func (d *Direct) sumdb(mod module.Version) []string {
+	if mod.Path != toolchainPath || d.opts.Switch == nil {
+		return nil
+	}
+	_, gosumdb := d.opts.Switch()
+	return []string{"GOSUMDB=" + gosumdb}
+}
