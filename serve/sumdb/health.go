@@ -1,0 +1,182 @@
+package sumdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/gomirror/gomirror/serve/upstream"
+)
+
+// health is what is known about one remote. reach.mu guards it.
+type health struct {
+	benched     chan struct{} // closed when the remote is benched, renewed when it answers
+	until       time.Time     // end of the bench
+	answered    time.Time     // when it last answered anything
+	relays      bool          // what it said to /supported
+	relaysUntil time.Time     // how long that is believed
+}
+
+// candidates returns whom to ask, in order: the proxies, the address in GOSUMDB, the
+// database itself; those on the bench come last. limit is how long to ask.
+func (r *reach) candidates() (order []candidate, limit time.Duration) {
+	var benched []candidate
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	add := func(remote Remote, relay bool) {
+		h := r.health[remote.Name()]
+		if h == nil {
+			h = &health{benched: make(chan struct{})}
+			r.health[remote.Name()] = h
+		}
+		c := candidate{remote, relay, h}
+		if r.sits(h) {
+			benched = append(benched, c)
+			return
+		}
+		r.unbench(h)
+		order = append(order, c)
+	}
+	for _, proxy := range r.proxies() {
+		add(proxy, true)
+	}
+	for _, direct := range r.direct {
+		add(direct, false)
+	}
+	if len(order) == 0 {
+		return benched, benchedLimit
+	}
+	return append(order, benched...), answerLimit
+}
+
+// sits reports whether a remote is on the bench. r.mu is held.
+func (r *reach) sits(h *health) bool { return r.now().Before(h.until) }
+
+// present drops the candidates that are on the bench.
+func (r *reach) present(all []candidate) []candidate {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var present []candidate
+	for _, c := range all {
+		if !r.sits(c.health) {
+			present = append(present, c)
+		}
+	}
+	return present
+}
+
+// watch returns a channel that closes when the candidate is benched, or nil if it is.
+func (r *reach) watch(c candidate) chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.sits(c.health) {
+		return nil
+	}
+	return c.benched
+}
+
+// silent benches a candidate that has not answered in time, unless it has answered
+// another question of late: then it is slow, not gone.
+func (r *reach) silent(c candidate) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.now().Sub(c.answered) > aliveFor {
+		r.bench(c.health)
+	}
+}
+
+// distrust benches a remote by name: what it told was wrong.
+func (r *reach) distrust(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if h := r.health[name]; h != nil {
+		r.bench(h)
+	}
+}
+
+// bench makes the remote the last to be asked for a while. r.mu is held.
+func (r *reach) bench(h *health) {
+	h.until = r.now().Add(benchFor)
+	select {
+	case <-h.benched:
+	default:
+		close(h.benched)
+	}
+}
+
+// judge notes what an answer tells about its remote and returns why it is no good.
+func (r *reach) judge(res result, accept func([]byte) error) error {
+	if res.err != nil {
+		r.fail(res.from, res.err)
+		return res.err
+	}
+	if err := accept(res.data); err != nil {
+		return fmt.Errorf("%w: %w", errBadAnswer, err)
+	}
+	r.revive(res.from)
+	return nil
+}
+
+// fail notes an error of a remote.
+func (r *reach) fail(c candidate, err error) {
+	var status *upstream.StatusError
+	var silence *silenceError
+	switch {
+	case errors.Is(err, errNotRelay), errors.Is(err, context.Canceled):
+		// Says nothing about whether it answers.
+	case errors.Is(err, fs.ErrNotExist), errors.As(err, &status):
+		r.revive(c)
+	case errors.As(err, &silence), upstream.Unreachable(err):
+		r.mu.Lock()
+		r.bench(c.health)
+		r.mu.Unlock()
+	}
+}
+
+// revive notes that a remote has answered.
+func (r *reach) revive(c candidate) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.answered = r.now()
+	r.unbench(c.health)
+}
+
+// unbench ends the bench of a remote. r.mu is held.
+func (r *reach) unbench(h *health) {
+	if !h.until.IsZero() {
+		h.until, h.benched = time.Time{}, make(chan struct{})
+	}
+}
+
+// down reports whether asking is likely to be in vain.
+func (r *reach) down() bool {
+	if r.offline {
+		return true
+	}
+	order, limit := r.candidates()
+	return len(order) == 0 || limit == benchedLimit
+}
+
+// setLost notes whether the last question went without an answer, and says so when
+// that changes.
+func (r *reach) setLost(lost bool) {
+	r.mu.Lock()
+	changed := r.lost != lost
+	r.lost = lost
+	r.mu.Unlock()
+	switch {
+	case changed && lost:
+		r.log.Warn("checksum database out of reach")
+	case changed:
+		r.log.Info("checksum database answers again")
+	}
+}
+
+// outOfReach reports whether the last question went without an answer.
+func (r *reach) outOfReach() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lost
+}

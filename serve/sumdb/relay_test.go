@@ -1,0 +1,350 @@
+package sumdb
+
+import (
+	"bytes"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// TestColdOffline is the heart of the relay: lookups made at many tree sizes, then no
+// network, and go commands that know nothing or that know any earlier head.
+func TestColdOffline(t *testing.T) {
+	for _, name := range []string{"sum.example.com", "sum.example.com/team/db"} {
+		t.Run(name, func(t *testing.T) {
+			db := newTestDB(t, name)
+			s := newSetup(t, db)
+			d := s.open(t)
+			var users []*user
+			var mods []module.Version
+			for i, step := range []int{1, 3, 255, 1, 200, 77, 513, 2, 40, 256, 1000} {
+				mods = append(mods, mod(i))
+				u := newUser(db, d)
+				if err := u.lookup(mods...); err != nil {
+					t.Fatalf("online after step %d: %v", i, err)
+				}
+				users = append(users, u)
+				db.grow(t, step)
+				if i%4 == 3 {
+					d.Close()
+					d = s.open(t) // a restart
+				}
+			}
+			d.Close()
+			s.cut()
+			d = s.open(t)
+			asked := db.asked.Load()
+			users = append(users, newUser(db, d))
+			for i, u := range users {
+				u.relay, u.misses = d, nil
+				u.cache.Clear() // go clean -modcache keeps the head
+				if err := u.lookup(mods...); err != nil {
+					t.Errorf("offline user with head %d: %v", i, err)
+				}
+				if len(u.misses)+len(u.fatal) > 0 {
+					t.Errorf("offline user with head %d: missed tiles %q, security errors %q", i, u.misses, u.fatal)
+				}
+			}
+			if got := db.asked.Load(); got != asked {
+				t.Errorf("got %d requests at the database, want none", got-asked)
+			}
+		})
+	}
+}
+
+// TestNewerHead is a go command that has seen a newer head than we have, from
+// elsewhere.
+func TestNewerHead(t *testing.T) {
+	db := newTestDB(t, "sum.example.com")
+	s := newSetup(t, db)
+	d := s.open(t)
+	u := newUser(db, d)
+	db.grow(t, 300)
+	if err := u.lookup(mod(1)); err != nil {
+		t.Fatal(err)
+	}
+	db.grow(t, 700)
+	elsewhere := newSetup(t, db).open(t)
+	u.forget()
+	u.relay = elsewhere
+	if err := u.lookup(mod(2)); err != nil {
+		t.Fatal(err)
+	}
+	u.relay = d
+	if err := u.lookup(mod(1)); err != nil {
+		t.Errorf("user with a newer head: %v", err)
+	}
+	if got, want := d.Status().TreeSize, elsewhere.Status().TreeSize; got < want {
+		t.Errorf("got tree size %d, want %d or more", got, want)
+	}
+}
+
+// TestRelayPaths is what the relay answers to which path.
+func TestRelayPaths(t *testing.T) {
+	db := newTestDB(t, "sum.example.com/team/db")
+	s := newSetup(t, db)
+	s.Private = func(modPath string) bool { return strings.HasPrefix(modPath, "github.com/acme/") }
+	s.NoSumDB = "example.com/nosum"
+	d := s.open(t)
+	db.grow(t, 300)
+	base := "/sumdb/" + db.name
+	for _, tc := range []struct {
+		name, path string
+		code       int
+		want       string
+	}{
+		{"supported", base + "/supported", 200, ""},
+		{"the default database, for toolchains", "/sumdb/std.example.com/supported", 200, ""},
+		{"latest", base + "/latest", 200, "go.sum database tree\n300\n"},
+		{"lookup", base + "/lookup/example.com/!a@v1.0.0", 200, "example.com/A v1.0.0/go.mod h1:"},
+		{"lookup that GONOSUMDB exempts is the user's choice", base + "/lookup/example.com/nosum@v1.0.0", 200, "example.com/nosum v1.0.0 h1:"},
+		{"full tile", base + "/tile/8/0/000", 200, ""},
+		{"partial tile", base + "/tile/8/0/001.p/3", 200, ""},
+		{"upper tile", base + "/tile/8/1/000.p/1", 200, ""},
+		{"private lookup", base + "/lookup/github.com/acme/x@v1.0.0", 404, "github.com/acme/x is private: the checksum database is not asked about it\ntry: set GONOSUMDB="},
+		{"private lookup with a capital", base + "/lookup/github.com/acme/!x@v1.0.0", 404, "github.com/acme/X is private"},
+		{"absent", base + "/lookup/example.com/absent@v1.0.0", 404, "has no such version"},
+		{"tile beyond the tree", base + "/tile/8/0/x123/456", 404, ""},
+		{"tile of a level that no tree has", base + "/tile/8/63/000", 404, ""},
+		{"tile far out", base + "/tile/8/0/x036/x028/x797/x018/x963/x968", 404, ""},
+		{"data tile", base + "/tile/8/data/000", 404, "hash tiles"},
+		{"tile of another height", base + "/tile/4/0/000", 404, "hash tiles"},
+		{"unknown database", "/sumdb/other.example.com/supported", 404, "not relayed here\ntry: set GOSUMDB to one of: "},
+		{"half a name", "/sumdb/sum.example.com/supported", 404, "not relayed"},
+		{"no name", "/sumdb/supported", 404, ""},
+		{"branch", base + "/lookup/example.com/a@main", 404, ""},
+		{"hostile path", base + "/lookup/../../x@v1.0.0", 404, ""},
+		{"hostile version", base + "/lookup/example.com/a@../../v1.0.0", 404, ""},
+		{"other", base + "/debug", 404, "want supported"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			asked := db.asked.Load()
+			rec := httptest.NewRecorder()
+			r := httptest.NewRequest("GET", "/", nil)
+			r.URL.Path = tc.path
+			d.ServeHTTP(rec, r)
+			body := rec.Body.String()
+			if rec.Code != tc.code || !strings.Contains(body, tc.want) {
+				t.Errorf("got %d %q, want %d %q", rec.Code, body, tc.code, tc.want)
+			}
+			if tc.code != 200 {
+				if n := strings.Count(body, "\n"); n > 8 || n == 0 || strings.Contains(body, "\n\n") || len(body) > 648 {
+					t.Errorf("got a text that go would not show: %q", body)
+				}
+				if got := rec.Header().Get("Content-Type"); got != "text/plain; charset=utf-8" {
+					t.Errorf("got Content-Type %q", got)
+				}
+			}
+			if strings.HasPrefix(tc.name, "private") && db.asked.Load() != asked {
+				t.Errorf("the database was asked about a private module")
+			}
+		})
+	}
+}
+
+// TestPartialTile cuts tiles from wider ones and keeps no narrower ones.
+func TestPartialTile(t *testing.T) {
+	db := newTestDB(t, "sum.example.com")
+	d := newSetup(t, db).open(t)
+	c := d.main
+	wide := tlog.Tile{H: 8, L: 0, N: 7, W: 200}
+	data := bytes.Repeat([]byte("0123456789abcdef0123456789abcdef"), 256)
+	for _, w := range []int{10, 200, 150} {
+		narrow := wide
+		narrow.W = w
+		c.copy.writeTile(narrow, data[:w*tlog.HashSize])
+	}
+	for _, tc := range []struct{ w, want int }{{1, 32}, {10, 320}, {199, 199 * 32}, {200, 6400}, {201, 0}, {256, 0}} {
+		tile := wide
+		tile.W = tc.w
+		if got, err := c.copy.tile(tile); len(got) != tc.want {
+			t.Errorf("width %d: got %d bytes and %v, want %d", tc.w, len(got), err, tc.want)
+		}
+	}
+	full := wide
+	full.W = 256
+	c.copy.writeTile(full, data)
+	if got, err := c.copy.tile(wide); len(got) != 6400 {
+		t.Errorf("cut from full: got %d bytes and %v", len(got), err)
+	}
+	if got := c.copy.partial(wide); len(got) != 0 {
+		t.Errorf("got partial tiles of widths %d beside the full one, want none", got)
+	}
+}
+
+// TestDamage flips a bit in every file of our copy: each is fetched again.
+func TestDamage(t *testing.T) {
+	db := newTestDB(t, "sum.example.com")
+	s := newSetup(t, db)
+	d := s.open(t)
+	db.grow(t, 700)
+	for i := range 3 {
+		if err := newUser(db, d).lookup(mod(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.Close()
+	n := 0
+	err := filepath.WalkDir(s.CacheDir, func(path string, e os.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		data[len(data)/3] ^= 1
+		n++
+		return os.WriteFile(path, data, 0o600)
+	})
+	if err != nil || n < 5 {
+		t.Fatalf("damaged %d files: %v", n, err)
+	}
+	d = s.open(t)
+	u := newUser(db, d)
+	if err := u.lookup(mod(0), mod(1), mod(2)); err != nil || len(u.misses) > 0 {
+		t.Errorf("after damage: %v, missed tiles %q", err, u.misses)
+	}
+	d.Close()
+	s.cut()
+	if err := newUser(db, s.open(t)).lookup(mod(0), mod(1), mod(2)); err != nil {
+		t.Errorf("healed copy offline: %v", err)
+	}
+}
+
+// TestCacheLost empties the cache under a running Database, and after.
+func TestCacheLost(t *testing.T) {
+	db := newTestDB(t, "sum.example.com")
+	s := newSetup(t, db)
+	d := s.open(t)
+	db.grow(t, 300)
+	for range 2 {
+		if err := newUser(db, d).lookup(mod(1), mod(2)); err != nil {
+			t.Error(err)
+		}
+		dir := filepath.Join(s.CacheDir, "sum.example.com")
+		os.RemoveAll(filepath.Join(dir, "tile"))
+		os.RemoveAll(filepath.Join(dir, "lookup"))
+		db.grow(t, 300)
+	}
+}
+
+// TestDiskFull keeps verifying and relaying when nothing can be written.
+func TestDiskFull(t *testing.T) {
+	db := newTestDB(t, "sum.example.com")
+	s := newSetup(t, db)
+	d := s.open(t)
+	// Tests may run as root, whom no mode stops: files stand where folders are needed.
+	for _, name := range []string{"cache/sum.example.com/tile", "cache/sum.example.com/lookup"} {
+		if err := os.WriteFile(filepath.Join(s.dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(s.dir, "state/sum.example.com/latest.new"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	u := newUser(db, d)
+	for i := range 3 {
+		db.grow(t, 300)
+		if err := u.lookup(mod(i)); err != nil {
+			t.Errorf("lookup %d: %v", i, err)
+		}
+	}
+	u.forget()
+	asked := db.asked.Load()
+	if err := u.lookup(mod(0), mod(1), mod(2)); err != nil || db.asked.Load() != asked {
+		t.Errorf("again: %v, %d requests", err, db.asked.Load()-asked)
+	}
+}
+
+// TestConcurrent has many users of two Databases on the same folders, while the tree
+// grows.
+func TestConcurrent(t *testing.T) {
+	db := newTestDB(t, "sum.example.com")
+	s := newSetup(t, db)
+	relays := []*Database{s.open(t), s.open(t)}
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			u := newUser(db, relays[i%2])
+			for j := range 12 {
+				if err := u.lookup(mod(j), mod(100*i+j)); err != nil {
+					t.Errorf("user %d, lookup %d: %v", i, j, err)
+				}
+				if len(u.misses) > 0 {
+					t.Errorf("user %d, lookup %d: missed tiles %q", i, j, u.misses)
+				}
+			}
+		})
+	}
+	for i := range 30 {
+		for j := range 17 {
+			db.log.Lookup(t.Context(), module.Version{Path: fmt.Sprintf("example.com/more%d", 100*i+j), Version: "v1.0.0"})
+		}
+	}
+	wg.Wait()
+	relays[0].Close()
+	relays[1].Close()
+	s.cut()
+	d := s.open(t)
+	for i := range 8 {
+		for j := range 12 {
+			u := newUser(db, d)
+			if err := u.lookup(mod(100*i + j)); err != nil {
+				t.Errorf("offline lookup of %v: %v", mod(100*i+j), err)
+			}
+		}
+	}
+}
+
+// TestModes keeps all files and folders from other users.
+func TestModes(t *testing.T) {
+	db := newTestDB(t, "sum.example.com")
+	s := newSetup(t, db)
+	if err := newUser(db, s.open(t)).lookup(mod(1)); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{s.StateDir, s.CacheDir} {
+		filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+			if info, _ := e.Info(); !ownerOnly(info) {
+				t.Errorf("%s has mode %v", path, info.Mode())
+			}
+			return nil
+		})
+	}
+}
+
+func FuzzParseQuestion(f *testing.F) {
+	for _, seed := range []string{"supported", "latest", "lookup/example.com/!a@v1.0.0", "tile/8/0/x001/234.p/5", "tile/8/data/000", "lookup/@", "tile//", "/", ""} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		q, err := parseQuestion(path)
+		if err != nil {
+			return
+		}
+		switch q.kind {
+		case "lookup":
+			if name, err := lookupName(q.lookup); err != nil || name != path {
+				t.Errorf("lookup %q is %v, which is %q, %v", path, q.lookup, name, err)
+			}
+		case "tile":
+			if q.tile.Path() != path {
+				t.Errorf("tile %q is %q", path, q.tile.Path())
+			}
+			if w := widthIn(1<<40, q.tile); w < 0 || w > fullWidth {
+				t.Errorf("tile %q has width %d", path, w)
+			}
+		case path:
+		default:
+			t.Errorf("%q has kind %q", path, q.kind)
+		}
+	})
+}
