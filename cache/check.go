@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -33,20 +34,24 @@ func (d *Draft) Check() error {
 	return err
 }
 
-// checkZip has the limits of the go command checked before anything is unpacked.
+// checkZip applies the limits of the go command before anything is unpacked.
 // hashZip then reads every entry to its end and no entry past its declared size, so
 // that a zip which passes is also one that unpacks.
 func (d *Draft) checkZip() error {
 	if d.zip == nil {
 		return &InvalidError{d.key, "no bytes"}
 	}
+	// A section, so that no error names the draft file to whoever asked for the zip.
+	body := io.NewSectionReader(d.zip, 0, d.size)
+	z, err := zip.NewReader(body, d.size)
+	if err != nil {
+		start := make([]byte, 256)
+		n, _ := body.ReadAt(start, 0)
+		return &InvalidError{d.key, fmt.Sprintf("not a zip%s: %v", looksLike(start[:n]), err)}
+	}
 	name := filepath.Join(d.store.disk.dir, filepath.FromSlash(d.name))
 	if _, err := modzip.CheckZip(d.key.Module(), name); err != nil {
 		return &InvalidError{d.key, firstLine(err.Error())}
-	}
-	z, err := zip.NewReader(d.zip, d.size)
-	if err != nil {
-		return &InvalidError{d.key, err.Error()}
 	}
 	for _, f := range z.File {
 		// The go command would unpack it as a file. None that it made has one.
@@ -54,8 +59,8 @@ func (d *Draft) checkZip() error {
 			return &InvalidError{d.key, f.Name + " is a symbolic link"}
 		}
 	}
-	if d.h1, err = hashZip(d.zip, d.size); err != nil {
-		return &InvalidError{d.key, err.Error()}
+	if d.h1, err = hashZip(body, d.size); err != nil {
+		return &InvalidError{d.key, "unpack: " + err.Error()}
 	}
 	return nil
 }

@@ -1,0 +1,3 @@
+package cache
+
+func clearUmask() {}
