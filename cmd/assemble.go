@@ -2,10 +2,363 @@ package cmd
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/gomirror/gomirror/cache"
+	"github.com/gomirror/gomirror/serve"
+	"github.com/gomirror/gomirror/serve/daemon"
+	"github.com/gomirror/gomirror/serve/mirror"
+	"github.com/gomirror/gomirror/serve/sumdb"
+	"github.com/gomirror/gomirror/serve/upstream"
 )
 
+// assembly is a sidecar put together. Its parts are made in the order of the fields,
+// each from those above it.
+type assembly struct {
+	env     *Env
+	s       *settings
+	goEnv   *goEnv // the user's, without us
+	log     *slog.Logger
+	hopID   string
+	private []string // patterns
+
+	store  *cache.Store
+	client *http.Client
+	tunnel *upstream.Tunnel
+	chain  *upstream.Chain
+	sums   *sumdb.Database
+	mirror *mirror.Mirror
+
+	listener   net.Listener
+	capability string
+	server     *serve.Server
+	control    *daemon.Control
+	started    time.Time
+
+	closers []func() error // of parts that hold something, the last made first
+}
+
 // serveForeground wires the parts and serves until ctx ends.
-func serveForeground(ctx context.Context, env *Env, s *settings, opts serveOptions) error {
-	return errors.New("serve: not assembled yet")
+func serveForeground(ctx context.Context, env *Env, s *settings, opts serveOptions) (err error) {
+	lock, err := daemon.Acquire(s.stateDir)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	a := &assembly{env: env, s: s, log: env.logger(), started: env.Now()}
+	a.keep(lock.Release)
+	defer func() { err = errors.Join(err, a.close()) }()
+	for _, part := range []func(context.Context) error{a.readGo, a.openStore, a.reachUpstreams, a.verify, a.read} {
+		if err := part(ctx); err != nil {
+			return err
+		}
+	}
+	if err := a.listen(stop, opts); err != nil {
+		return err
+	}
+	doc := a.status()
+	env.announce(&doc, "serving")
+	group, ctx := errgroup.WithContext(ctx) // its goroutines end with ctx, or with the first that fails
+	group.Go(func() error { return a.server.Run(ctx, a.listener) })
+	group.Go(func() error { return a.control.Run(ctx) })
+	group.Go(func() error { return a.recheck(ctx) })
+	return group.Wait()
+}
+
+func (a *assembly) keep(closer func() error) { a.closers = append(a.closers, closer) }
+
+func (a *assembly) close() error {
+	var errs []error
+	for _, closer := range slices.Backward(a.closers) {
+		errs = append(errs, closer())
+	}
+	return errors.Join(errs...)
+}
+
+// logger writes to stderr, which is the log file of a sidecar in the background.
+func (e *Env) logger() *slog.Logger {
+	level := slog.LevelInfo
+	switch {
+	case e.verbose:
+		level = slog.LevelDebug
+	case e.quiet:
+		level = slog.LevelWarn
+	}
+	return slog.New(serve.RedactHandler(slog.NewTextHandler(e.Stderr, &slog.HandlerOptions{Level: level})))
+}
+
+// readGo asks the go command what the user has set.
+func (a *assembly) readGo(ctx context.Context) (err error) {
+	if a.goEnv, err = readGoEnv(ctx, a.env); err != nil {
+		return err
+	}
+	a.private = privatePatterns(a.s, a.goEnv)
+	id := make([]byte, 8)
+	rand.Read(id) // never fails
+	a.hopID = hex.EncodeToString(id)
+	return nil
+}
+
+func (a *assembly) openStore(context.Context) (err error) {
+	if a.store, err = cache.Open(cache.Options{Dir: a.s.cacheDir, Now: a.env.Now, Log: a.log}); err != nil {
+		return err
+	}
+	a.keep(a.store.Close)
+	return nil
+}
+
+// reachUpstreams makes the chain of public upstreams.
+func (a *assembly) reachUpstreams(ctx context.Context) (err error) {
+	a.client, err = upstream.NewClient(upstream.ClientOptions{Dial: a.env.Dial, CAFile: a.s.caFile, ProxyFunc: http.ProxyFromEnvironment})
+	if err != nil {
+		return err
+	}
+	a.tunnel, err = upstream.NewTunnel(upstream.TunnelOptions{
+		Trusted:   a.trusted(),
+		ProxyFunc: http.ProxyFromEnvironment,
+		Lookup:    a.env.Lookup,
+		Dial:      a.env.Dial,
+		Log:       a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.keep(a.tunnel.Close)
+	list, builtin, err := upstreamList(ctx, a.env, a.s)
+	if err != nil {
+		return err
+	}
+	entries, err := upstream.ParseList(list)
+	if err != nil {
+		return failf("gomirror config set upstream LIST", "read the upstream list: %w", err)
+	}
+	a.chain, err = upstream.NewChain(upstream.ChainOptions{
+		Entries: entries,
+		Default: builtin,
+		Client:  a.client,
+		Direct:  a.direct("public"),
+		Known:   func(modPath string) bool { return a.store.Known(cache.Public, modPath) },
+		HopID:   a.hopID,
+		Log:     a.log,
+	})
+	return err
+}
+
+// trusted tells the hosts that may have addresses inside the user's network: those
+// the user has named, and GitHub, which some networks reach by a proxy of their own.
+func (a *assembly) trusted() func(host string) bool {
+	return upstream.MatchHost(slices.Concat(a.private, a.s.hosts, []string{"github.com"}))
+}
+
+// direct makes the source that asks a module's origin. Public and private clones
+// never share a folder.
+func (a *assembly) direct(tree string) upstream.Source {
+	source, err := a.newDirect(tree)
+	if err != nil {
+		a.log.Warn("direct downloads are off", "err", err)
+		return unavailable{fmt.Errorf("direct downloads are off: %w", err)}
+	}
+	return source
+}
+
+func (a *assembly) newDirect(tree string) (upstream.Source, error) {
+	goCmd, err := toolPath("go")
+	if err != nil {
+		return nil, err
+	}
+	git, err := toolPath("git")
+	if err != nil {
+		return nil, err
+	}
+	roots, err := upstream.RootsFile(a.s.caFile, a.s.stateDir, a.env.Getenv("SSL_CERT_FILE"))
+	if err != nil {
+		return nil, err
+	}
+	return upstream.NewDirect(upstream.DirectOptions{
+		Go: goCmd, Git: git,
+		VCSDir:  filepath.Join(a.s.cacheDir, "vcs", tree),
+		TempDir: filepath.Join(a.s.cacheDir, "vcs", "tmp"),
+		CAFile:  roots,
+		NoSumDB: strings.Join(a.private, ","),
+		Tunnel:  a.tunnel,
+		Switch:  func() (string, string) { return a.url(), a.goEnv.GOSUMDB },
+		Log:     a.log,
+	})
+}
+
+// toolPath finds a program once, at start: children have no PATH of the user's.
+func toolPath(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(path)
+}
+
+// unavailable is a source that can't be had on this machine.
+type unavailable struct{ err error }
+
+func (u unavailable) Fetch(context.Context, upstream.Request, upstream.Sink) error { return u.err }
+
+// verify makes the client of the checksum database.
+func (a *assembly) verify(context.Context) (err error) {
+	a.sums, err = sumdb.New(sumdb.Options{
+		GOSUMDB:  a.goEnv.GOSUMDB,
+		NoSumDB:  a.goEnv.GONOSUMDB,
+		Private:  upstream.MatchPrivate(a.private),
+		StateDir: filepath.Join(a.s.stateDir, "sumdb"),
+		CacheDir: filepath.Join(a.s.cacheDir, "sumdb"),
+		Remotes:  a.relays,
+		Client:   a.client,
+		Offline:  a.s.offline,
+		Log:      a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.keep(a.sums.Close)
+	return nil
+}
+
+// relays are the upstreams that may pass on a checksum database.
+func (a *assembly) relays() []sumdb.Remote {
+	var relays []sumdb.Remote
+	for _, p := range a.chain.Proxies() {
+		relays = append(relays, p)
+	}
+	return relays
+}
+
+// read makes the read-through policy.
+func (a *assembly) read(context.Context) error {
+	private := upstream.MatchPrivate(a.private)
+	a.mirror = mirror.New(mirror.Options{
+		Store:    a.store,
+		Source:   &upstream.Route{Private: private, Public: a.chain, Origin: a.direct("private")},
+		Offline:  a.s.offline,
+		Private:  private,
+		Verify:   a.sums.Verify,
+		Announce: a.sums.Announce,
+		Now:      a.env.Now,
+		Log:      a.log,
+	})
+	return nil
+}
+
+// listen takes the address and the control socket. From here on others find us.
+func (a *assembly) listen(stop func(), opts serveOptions) (err error) {
+	if a.listener, err = daemon.Address(a.s.stateDir, a.s.listen); err != nil {
+		return err
+	}
+	a.keep(func() error { a.listener.Close(); return nil }) // closed already if Run has begun
+	port := a.listener.Addr().(*net.TCPAddr).Port
+	if a.capability, err = daemon.Capability(a.s.stateDir, opts.rotateURL); err != nil {
+		return err
+	}
+	hello, err := daemon.Hello(a.s.stateDir, port)
+	if err != nil {
+		return err
+	}
+	a.server, err = serve.New(serve.Options{
+		Capability: a.capability,
+		Port:       port,
+		AllowHosts: a.s.allowHosts,
+		PeerCheck:  a.s.peerCheck,
+		HopID:      a.hopID,
+		Get:        a.mirror.Get,
+		SumDB:      a.sums,
+		Private:    upstream.MatchPrivate(a.private),
+		Hello:      hello,
+		Log:        a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.control, err = daemon.NewControl(daemon.ControlOptions{
+		StateDir: a.s.stateDir,
+		Status:   func() any { return a.status() },
+		Stop:     stop,
+		Log:      a.log,
+	})
+	return err
+}
+
+func (a *assembly) url() string {
+	return fmt.Sprintf("http://%s/t/%s", a.listener.Addr(), a.capability)
+}
+
+// recheckEvery is how often versions that no database could vouch for are tried
+// again: often enough for a laptop that is online for minutes.
+const recheckEvery = 5 * time.Minute
+
+// recheck verifies later what could not be verified when it came.
+func (a *assembly) recheck(ctx context.Context) error {
+	if a.s.offline {
+		return nil
+	}
+	tick := time.NewTicker(recheckEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if n, err := a.sums.Recheck(ctx, a.store); err != nil && ctx.Err() == nil {
+			a.log.Warn("versions not rechecked", "err", err)
+		} else if n > 0 {
+			a.log.Info("versions rechecked", "count", n)
+		}
+	}
+}
+
+// status is what the control socket says of us.
+func (a *assembly) status() statusDoc {
+	stats, sums := a.mirror.Stats(), a.sums.Status()
+	doc := statusDoc{
+		SchemaVersion: 1,
+		Running:       true,
+		Version:       buildVersion().Version,
+		PID:           os.Getpid(),
+		Started:       a.started,
+		Address:       a.listener.Addr().String(),
+		Cache:         cacheDoc{Dir: a.s.cacheDir},
+		Upstream:      a.chain.String(),
+		Offline:       a.s.offline,
+		Private:       a.private,
+		Served:        a.s.private,
+		Stats: statsDoc{
+			Hits: stats.Hits, Misses: stats.Misses, Stale: stats.Stale, Revalidated: stats.Revalidated,
+			Errors: stats.Faults, FetchedBytes: stats.FetchedBytes, ServedBytes: a.server.Stats().Bytes,
+		},
+	}
+	if sums.Name != "" {
+		doc.SumDB = []sumdbDoc{{Name: sums.Name, TreeSize: sums.TreeSize, Fork: sums.Fork, OutOfReach: sums.OutOfReach}}
+	}
+	// An unreadable cache shows in the log and in every answer; status still tells the rest.
+	unverified, err := a.store.Unverified()
+	aside, asideErr := a.store.Quarantined()
+	if err := errors.Join(err, asideErr); err != nil {
+		a.log.Warn("status not complete", "err", err)
+	}
+	doc.Unverified = len(unverified)
+	for _, q := range aside {
+		doc.Quarantine = append(doc.Quarantine, alarmDoc{Module: q.Module, Version: q.Version, Reason: q.Reason, At: q.At})
+	}
+	return doc
 }

@@ -15,6 +15,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -40,6 +41,10 @@ type Env struct {
 	// Dial opens the connections to upstreams; nil means a net.Dialer. It is the
 	// seam by which tests stand in for hosts.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Lookup finds the addresses of the hosts that git asks; nil means the system's
+	// resolver. It goes with Dial.
+	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	globals // set by the root's flags
 }

@@ -21,8 +21,9 @@ type settings struct {
 	private    []string // patterns as in GOPRIVATE
 	listen     string   // host:port; "" means the address of last time
 	cacheDir   string
-	caFile     string // more root certificates, PEM
-	peerCheck  bool   // Linux: refuse connections of other users
+	caFile     string   // more root certificates, PEM
+	hosts      []string // may have addresses inside the user's network
+	peerCheck  bool     // Linux: refuse connections of other users
 	allowHosts []string
 	offline    bool
 
@@ -48,6 +49,7 @@ func settingKeys() []settingKey {
 		{name: "listen", usage: "loopback `address` to listen on", field: func(s *settings) any { return &s.listen }, check: checkListen},
 		{name: "cache.dir", usage: "`folder` of the cache", field: func(s *settings) any { return &s.cacheDir }, path: true},
 		{name: "network.ca_file", usage: "`file` of more root certificates (PEM)", field: func(s *settings) any { return &s.caFile }, path: true},
+		{name: "network.hosts", usage: "git `hosts` that may have addresses inside your network", field: func(s *settings) any { return &s.hosts }},
 		{name: "network.peer_check", usage: "refuse connections of other users (Linux)", field: func(s *settings) any { return &s.peerCheck }},
 		{name: "allow_host", usage: "more Host headers to accept, `host:port`", field: func(s *settings) any { return &s.allowHosts }},
 		{name: "offline", usage: "ask no upstream", field: func(s *settings) any { return &s.offline }},

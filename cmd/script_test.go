@@ -1,0 +1,61 @@
+package cmd
+
+import (
+	"context"
+	"maps"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/gomirror/gomirror/serve/proxytest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"gomirror": func() {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			os.Exit(Run(ctx, OSEnv()))
+		},
+	})
+}
+
+// TestScript runs testdata/script: gomirror, the go command and the shells as a user
+// has them, in a home folder of their own.
+func TestScript(t *testing.T) {
+	gocache, err := exec.Command("go", "env", "GOCACHE").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := map[string]func(*testscript.TestScript, bool, []string){}
+	maps.Copy(commands, envCommands())
+	maps.Copy(commands, proxytest.Cmds())
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		Cmds:                commands,
+		Condition:           proxytest.Condition,
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			// Short names: the path of a socket has little room.
+			e.Setenv("HOME", filepath.Join(e.WorkDir, "h"))
+			e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "h", "config"))
+			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, "h", "cache"))
+			e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "h", "state"))
+			e.Setenv("GOPATH", filepath.Join(e.WorkDir, "h", "go"))
+			e.Setenv("GOCACHE", strings.TrimSpace(string(gocache)))
+			e.Setenv("GOTOOLCHAIN", "local")
+			e.Setenv("GOTELEMETRY", "off")
+			if err := os.MkdirAll(filepath.Join(e.WorkDir, "h", "config"), 0o700); err != nil {
+				return err
+			}
+			return proxytest.Setup(e)
+		},
+	})
+}
