@@ -12,16 +12,6 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// goCache asks the go command where its build cache is, before a script's HOME
-// hides it.
-func goCache() (string, error) {
-	out, err := exec.Command("go", "env", "GOCACHE").Output()
-	if err != nil {
-		return "", fmt.Errorf("ask go env GOCACHE: %w", err)
-	}
-	return strings.TrimSpace(string(out)), nil
-}
-
 // useGomirror does what eval "$(gomirror env)" does in a shell.
 func useGomirror(ts *testscript.TestScript, neg bool, args []string) {
 	fallback := len(args) == 1 && args[0] == "-fallback"
@@ -44,29 +34,58 @@ func useGomirror(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// unshare is the command line that runs a program in namespaces of its own. Users
+// other than root become root in one of theirs.
+func unshare(flags, script string) []string {
+	if os.Geteuid() != 0 {
+		flags += "r"
+	}
+	return []string{"unshare", flags, "sh", "-c", script + ` && exec "$@"`, "sh"}
+}
+
+// works tells why a program can't be run under wrap, or nil.
+func works(wrap []string) error {
+	if out, err := exec.Command(wrap[0], append(wrap[1:], "true")...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// Condition adds the condition [mounts]: whether own-mounts works here.
+func Condition(name string) (bool, error) {
+	if name == "mounts" {
+		return works(unshare("-m", "true")) == nil, nil
+	}
+	return false, fmt.Errorf("unknown condition %q", name)
+}
+
 // netless runs a program in a network namespace in which only lo is up. Where the
 // system has none, or does not let this user make one, the program runs in the open,
 // for whom a dead upstream must be proof enough; CI does not accept that.
 func netless(ts *testscript.TestScript, neg bool, args []string) {
-	if len(args) == 0 {
-		ts.Fatalf("usage: netless PROGRAM ARG…")
-	}
-	unshare := []string{"unshare", "-n"}
-	if os.Geteuid() != 0 {
-		unshare = []string{"unshare", "-rn"}
-	}
-	wrap := append(unshare, "sh", "-c", `ip link set lo up && exec "$@"`, "netless")
-	if out, err := exec.Command(wrap[0], append(wrap[1:], "true")...).CombinedOutput(); err != nil {
+	wrap := unshare("-n", "ip link set lo up")
+	if err := works(wrap); err != nil {
 		if os.Getenv("CI") != "" {
-			ts.Fatalf("can't take the network away (%v): %s", err, out)
+			ts.Fatalf("can't take the network away: %v", err)
 		}
-		ts.Logf("the network stays: %v %s", err, out)
+		ts.Logf("the network stays: %v", err)
 		wrap = nil
 	}
+	execWrapped(ts, neg, wrap, args)
+}
+
+// ownMounts runs a program in a mount namespace of its own.
+func ownMounts(ts *testscript.TestScript, neg bool, args []string) {
+	execWrapped(ts, neg, unshare("-m", "true"), args)
+}
+
+func execWrapped(ts *testscript.TestScript, neg bool, wrap, args []string) {
+	if len(args) == 0 {
+		ts.Fatalf("no program to run")
+	}
 	argv := append(wrap, args...)
-	err := ts.Exec(argv[0], argv[1:]...)
-	if (err != nil) != neg {
-		ts.Fatalf("netless %s: %v", strings.Join(args, " "), err)
+	if err := ts.Exec(argv[0], argv[1:]...); (err != nil) != neg {
+		ts.Fatalf("%s: %v", strings.Join(args, " "), err)
 	}
 }
 

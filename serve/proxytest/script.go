@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -31,38 +30,18 @@ type stage struct {
 
 type stageKey struct{}
 
-// Setup prepares a script's environment: folders of its own for gomirror and the go
-// command below $WORK, and a go command that can't reach anything until the script
-// says where. What the script leaves running is ended with it.
+// Setup gives a script its upstreams. What the script leaves running, upstreams and
+// processes, ends with it. Whoever calls it has set the environment already.
 func Setup(env *testscript.Env) error {
 	s := &stage{dir: env.WorkDir, upstreams: make(map[string]*Upstream)}
 	env.Values[stageKey{}] = s
-	cache, err := goCache()
-	if err != nil {
-		return err
-	}
-	home := filepath.Join(env.WorkDir, "home")
-	for k, v := range map[string]string{
-		"HOME": home, "USERPROFILE": home,
-		"XDG_CONFIG_HOME": filepath.Join(home, ".config"),
-		"XDG_CACHE_HOME":  filepath.Join(home, ".cache"),
-		"XDG_STATE_HOME":  filepath.Join(home, ".local", "state"),
-		"GOPATH":          filepath.Join(env.WorkDir, "gopath"),
-		"GOCACHE":         cache, // compiled std: shared, or each script would compile it
-		"GOPROXY":         "off",
-		"GOTOOLCHAIN":     "local",
-		"GOTELEMETRY":     "off",
-		"GOFLAGS":         "-modcacherw",
-	} {
-		env.Setenv(k, v)
-	}
 	env.Defer(func() {
 		for _, u := range s.upstreams {
 			u.Stop()
 		}
 		reap(env.WorkDir)
 	})
-	return os.MkdirAll(home, 0o700)
+	return nil
 }
 
 // Cmds returns the commands that steer upstreams from a script. Each takes -as NAME
@@ -82,10 +61,12 @@ func Setup(env *testscript.Env) error {
 //	use-gomirror [-fallback]      as eval "$(gomirror env)", by default without what
 //	                              follows gomirror's own address in GOPROXY
 //	[!] netless PROGRAM ARG…      exec without any network but a loopback of its own
+//	[!] own-mounts PROGRAM ARG…   exec where mounts are seen by nobody else
 func Cmds() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	cmds := map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"use-gomirror": useGomirror,
 		"netless":      netless,
+		"own-mounts":   ownMounts,
 	}
 	for name, run := range map[string]func(*call) error{
 		"upstream-start":     startUpstream,
