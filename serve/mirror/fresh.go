@@ -69,11 +69,11 @@ func stale(tree cache.Tree, held *cache.Entry, err error, now time.Time) bool {
 		return false
 	}
 	var status *upstream.StatusError
-	var auth *upstream.AuthError
+	var origin interface{ NeedsAuth() bool }
 	switch {
 	case errors.Is(err, context.Canceled):
 		return false // the client is gone
-	case errors.Is(err, fs.ErrNotExist), errors.As(err, &auth):
+	case errors.Is(err, fs.ErrNotExist), errors.As(err, &origin) && origin.NeedsAuth():
 		return false
 	case errors.As(err, &status):
 		return status.Code == 408 || status.Code == 429 || status.Code >= 500

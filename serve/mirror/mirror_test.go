@@ -233,7 +233,7 @@ func TestStale(t *testing.T) {
 		{"403", held, status(403), false},
 		{"404", held, status(404), false},
 		{"410", held, status(410), false},
-		{"git wants a password", held, &upstream.AuthError{}, false},
+		{"git wants a password", held, needsAuth{errors.New("who is there?")}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -245,6 +245,11 @@ func TestStale(t *testing.T) {
 		})
 	}
 }
+
+// needsAuth is what an origin says that hides its modules from strangers.
+type needsAuth struct{ error }
+
+func (needsAuth) NeedsAuth() bool { return true }
 
 func TestFreshness(t *testing.T) {
 	now := time.Now()

@@ -1,0 +1,55 @@
+package upstream
+
+import "testing"
+
+func TestMatchPrivate(t *testing.T) {
+	tests := []struct {
+		name     string
+		patterns []string
+		modPath  string
+		want     bool
+	}{
+		{"none", nil, "github.com/acme/x", false},
+		{"exact", []string{"github.com/acme/x"}, "github.com/acme/x", true},
+		{"prefix", []string{"github.com/acme"}, "github.com/acme/x/v2", true},
+		{"half an element", []string{"github.com/acme"}, "github.com/acmeist/x", false},
+		{"shorter", []string{"github.com/acme/x"}, "github.com/acme", false},
+		{"case of the path", []string{"github.com/acme"}, "github.com/ACME/x", true},
+		{"case of the pattern", []string{"github.com/Acme"}, "github.com/acme/x", true},
+		{"case of the host", []string{"github.com/acme"}, "GitHub.com/acme/x", true},
+		{"case elsewhere", []string{"git.example.com/acme"}, "git.example.com/Acme/x", false},
+		{"glob", []string{"*.example.com"}, "git.example.com/x", true},
+		{"glob on GitHub", []string{"github.com/acme-*/Secret"}, "github.com/Acme-Labs/secret/y", true},
+		{"second pattern", []string{"a.com", "b.com"}, "b.com/x", true},
+		{"everything", []string{"*"}, "golang.org/x/mod", true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := MatchPrivate(tt.patterns)(tt.modPath); got != tt.want {
+				t.Errorf("MatchPrivate(%q)(%q) = %v, want %v", tt.patterns, tt.modPath, got, tt.want)
+			}
+		})
+	}
+}
+
+func TestMatchHost(t *testing.T) {
+	tests := []struct {
+		name     string
+		patterns []string
+		host     string
+		want     bool
+	}{
+		{"none", nil, "git.corp", false},
+		{"its modules", []string{"git.corp/team"}, "git.corp", true},
+		{"glob", []string{"*.corp"}, "git.corp", true},
+		{"another", []string{"git.corp"}, "169.254.169.254", false},
+		{"sub-domain", []string{"git.corp"}, "evil.git.corp", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := MatchHost(tt.patterns)(tt.host); got != tt.want {
+				t.Errorf("MatchHost(%q)(%q) = %v, want %v", tt.patterns, tt.host, got, tt.want)
+			}
+		})
+	}
+}
