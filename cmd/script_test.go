@@ -29,6 +29,10 @@ func TestMain(m *testing.M) {
 // TestScript runs testdata/script: gomirror, the go command and the shells as a user
 // has them, in a home folder of their own.
 func TestScript(t *testing.T) {
+	testscript.Run(t, scriptParams(t, "testdata/script"))
+}
+
+func scriptParams(t *testing.T, dir string) testscript.Params {
 	gocache, err := exec.Command("go", "env", "GOCACHE").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -36,8 +40,8 @@ func TestScript(t *testing.T) {
 	commands := map[string]func(*testscript.TestScript, bool, []string){}
 	maps.Copy(commands, envCommands())
 	maps.Copy(commands, proxytest.Cmds())
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+	return testscript.Params{
+		Dir:                 dir,
 		Cmds:                commands,
 		Condition:           proxytest.Condition,
 		RequireExplicitExec: true,
@@ -57,5 +61,5 @@ func TestScript(t *testing.T) {
 			}
 			return proxytest.Setup(e)
 		},
-	})
+	}
 }
