@@ -59,6 +59,14 @@ func newEntry(meta Meta, tag string, body []byte) *Entry {
 // A private .info, .mod or .zip that is not held is looked for in the public tree:
 // a module that became private keeps the versions it had.
 func (s *Store) Get(t Tree, k Key) (*Entry, error) {
+	e, err := s.lookUp(t, k)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", k, err)
+	}
+	return e, nil
+}
+
+func (s *Store) lookUp(t Tree, k Key) (*Entry, error) {
 	if !k.Immutable() {
 		return s.record(t, k)
 	}
@@ -91,7 +99,7 @@ func (s *Store) file(t Tree, k Key) (*Entry, error) {
 	if k.kind == Mod {
 		h1, err := hashMod(body)
 		if err != nil {
-			return nil, fmt.Errorf("hash %s: %w", k, err)
+			return nil, fmt.Errorf("hash it: %w", err)
 		}
 		tag = quote(h1)
 	}
@@ -135,7 +143,7 @@ func (s *Store) zipHash(name string, f *os.File, size int64) (string, error) {
 	}
 	h1, err := hashZip(f, size)
 	if err != nil {
-		return "", fmt.Errorf("hash %s: %w", name, err)
+		return "", fmt.Errorf("hash it: %w", err)
 	}
 	if err := s.disk.put(name+"hash", []byte(h1), time.Time{}, false); err != nil {
 		s.log.Debug("zip hash not kept", "file", name, "err", err) // the next hit computes it again

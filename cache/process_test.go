@@ -167,25 +167,28 @@ func playDie(dir string, n int) error {
 }
 
 func TestKilledAnywhere(t *testing.T) {
-	dir := t.TempDir()
 	for n := 1; n <= 50; n++ {
+		dir := t.TempDir()
 		if err := second(t, fmt.Sprintf("die %d", n), dir).Run(); err == nil {
 			t.Fatalf("round %d was not killed", n)
 		}
 		s := open(t, dir)
 		wantNoDrafts(t, s)
 		wantWhole(t, s, Public)
+		if folders, err := fs.ReadDir(s.disk.root.FS(), draftDir); err != nil || len(folders) != 1 {
+			t.Errorf("drafts has %v, %v; want our own folder", folders, err)
+		}
+		for i := range 2 { // fill again what the kill cut short
+			v := module.Version{Path: "example.com/m", Version: fmt.Sprintf("v1.%d.%d", n, i)}
+			if err := fillAll(s, Public, v, Verified); err != nil {
+				t.Error(err)
+			}
+		}
+		wantWhole(t, s, Public)
 		s.Close()
 		if t.Failed() {
 			t.Fatalf("after a kill at change %d", n)
 		}
-	}
-	s := open(t, dir)
-	if err := fillAll(s, Public, module.Version{Path: "example.com/m", Version: "v1.7.0"}, Verified); err != nil {
-		t.Errorf("fill again what a kill cut short: %v", err)
-	}
-	if folders, err := fs.ReadDir(s.disk.root.FS(), draftDir); err != nil || len(folders) != 1 {
-		t.Errorf("drafts has %v, %v; want our own folder", folders, err)
 	}
 }
 

@@ -3,7 +3,9 @@
 package cache
 
 import (
+	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -38,5 +40,36 @@ func TestModesWhateverTheUmask(t *testing.T) {
 	})
 	if err != nil || seen < 20 {
 		t.Errorf("walked %d files, %v", seen, err)
+	}
+}
+
+// A link in the cache, however it came there, leads nowhere outside.
+func TestLinksLeadNowhere(t *testing.T) {
+	outside, s := t.TempDir(), open(t, t.TempDir())
+	files := bodies(t, quoteV1)
+	held := filepath.Join(outside, "!quote", "@v")
+	if err := errors.Join(os.MkdirAll(held, 0o700), os.WriteFile(filepath.Join(held, "v1.0.0.mod"), files[Mod], 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	before := tree(t, outside)
+	for _, name := range []string{"download", "private", "meta/public", "meta/versions"} {
+		folder := filepath.Join(s.Dir(), name)
+		if err := errors.Join(os.MkdirAll(folder, 0o700), os.Symlink(outside, filepath.Join(folder, "example.com"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tr := range []Tree{Public, Private} {
+		for kind, body := range files {
+			k := kindKey(t, quoteV1, kind)
+			if e, err := s.Get(tr, k); err == nil || errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("Get(%s, %s) = %v, %v; want it refused", tr, k, e, err)
+			}
+			if err := fill(s, tr, k, body, Verified); err == nil {
+				t.Errorf("%s was committed through a link", k)
+			}
+		}
+	}
+	if after := tree(t, outside); len(after) != len(before) {
+		t.Errorf("written outside: %v", after)
 	}
 }

@@ -17,7 +17,7 @@ import (
 // Bounds of the quarantine: an upstream that answers wrongly all day must not fill
 // the disk. What is over goes, oldest first; bytes before notes.
 const (
-	quarantineNotes = 256
+	quarantineNotes = 100
 	quarantineBytes = 1 << 30
 )
 

@@ -74,3 +74,11 @@ func (r *recent) add(name string, h *held) {
 		r.lru.RemoveOldest()
 	}
 }
+
+// drop forgets a file that this process has replaced: within one tick of the
+// file system's clock, get could take the new one for the old.
+func (r *recent) drop(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lru.Remove(name)
+}

@@ -56,7 +56,9 @@ func (s *Store) writeRecord(t Tree, k Key, rec record) error {
 	if err != nil {
 		return err
 	}
-	return s.disk.put(recordName(t, k), data, time.Time{}, false)
+	name := recordName(t, k)
+	defer s.recent.drop(name)
+	return s.disk.put(name, data, time.Time{}, false)
 }
 
 // Negative stores that k does not exist. A private version is never stored so: it
