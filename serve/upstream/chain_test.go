@@ -358,6 +358,77 @@ func TestSinkErrors(t *testing.T) {
 	}
 }
 
+// With the real store for a sink: a wrong answer of the first upstream leaves nothing
+// behind, and the second one's is kept.
+func TestWrongAnswerIntoStore(t *testing.T) {
+	tests := []struct{ name, key, wrong, right string }{
+		{"info of another version", "example.com/m/@v/v1.0.0.info", `{"Version":"v1.0.1"}`, `{"Version":"v1.0.0"}`},
+		{"info that is no JSON", "example.com/m/@v/v1.0.0.info", "v1.0.0", `{"Version":"v1.0.0"}`},
+		{"list with junk lines", "example.com/m/@v/list", "v1.0.0\n<junk>\n", "v1.0.0\n"},
+		{"mod that is none", "example.com/m/@v/v1.0.0.mod", "<?xml version='1.0'?>", "module example.com/m\n"},
+		{"list that is too large", "example.com/m/@v/list", strings.Repeat("v1.0.0\n", 1<<20), "v1.0.0\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			store, err := cache.Open(cache.Options{Dir: t.TempDir()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer store.Close()
+			serve := func(body string) *httptest.Server {
+				srv := httptest.NewServer(status(200, "text/plain", body))
+				t.Cleanup(srv.Close)
+				return srv
+			}
+			first, second := serve(tt.wrong), serve(tt.right)
+			key := parseKey(t, tt.key)
+			sink := func(key cache.Key, meta cache.Meta, body io.Reader) error {
+				draft, err := store.Draft(cache.Public, key)
+				if err != nil {
+					return err
+				}
+				defer draft.Discard()
+				if _, err := draft.ReadFrom(body); err != nil {
+					return err
+				}
+				if err := draft.Check(); err != nil {
+					return err
+				}
+				draft.Judge(cache.Unverified)
+				return draft.Commit(meta)
+			}
+			fetch := func(list string) error {
+				entries, err := upstream.ParseList(list)
+				if err != nil {
+					t.Fatal(err)
+				}
+				chain, err := upstream.NewChain(upstream.ChainOptions{Entries: entries, Client: newClient(t)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return chain.Fetch(t.Context(), upstream.Request{Key: key}, sink)
+			}
+			if err := fetch(first.URL); outcome("", err) != "invalid" || !strings.HasPrefix(err.Error(), first.URL+": ") {
+				t.Errorf("error is %v, want an invalid answer of %s", err, first.URL)
+			}
+			if entry, err := store.Get(cache.Public, key); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("store has %v, %v, want nothing", entry, err)
+			}
+			if err := fetch(first.URL + "," + second.URL); err != nil {
+				t.Fatal(err)
+			}
+			entry, err := store.Get(cache.Public, key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer entry.Close()
+			if got, err := io.ReadAll(entry); err != nil || string(got) != tt.right {
+				t.Errorf("store has %q, %v, want %q", got, err, tt.right)
+			}
+		})
+	}
+}
+
 func TestChainCancelled(t *testing.T) {
 	s := newSite(t, map[string]string{"P1": "404"})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -121,7 +121,7 @@ func rootPool(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// caError is a CA file that can't be used.
+// caError is a CA file that can't be used, or the want of one.
 type caError struct{ err error }
 
 func (e *caError) Error() string { return e.err.Error() }

@@ -46,19 +46,26 @@ func withReach(ctx context.Context, until time.Time) context.Context {
 type connWatch struct {
 	accepted atomic.Bool // somebody has accepted a connection
 	waiting  atomic.Bool // the request is sent, the answer has not begun
+	reach    *time.Timer // nil if there is no limit
+}
+
+func (w *connWatch) stop() {
+	if w.reach != nil {
+		w.reach.Stop()
+	}
 }
 
 // watchConn returns a context for one request. If the context has a reach, the
-// request is cancelled when that is over and there is no connection yet.
+// request is cancelled when that is over and there is no connection yet. The caller
+// stops the watch when the request is over.
 func watchConn(ctx context.Context, cancel context.CancelCauseFunc) (context.Context, *connWatch) {
 	watch := new(connWatch)
 	if until, ok := ctx.Value(reachKey{}).(time.Time); ok {
-		timer := time.AfterFunc(time.Until(until), func() {
+		watch.reach = time.AfterFunc(time.Until(until), func() {
 			if !watch.accepted.Load() {
 				cancel(errReach)
 			}
 		})
-		context.AfterFunc(ctx, func() { timer.Stop() }) // no timer outlives its request
 	}
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn:              func(string) { watch.waiting.Store(false) }, // again after a redirect

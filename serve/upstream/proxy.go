@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -125,6 +126,7 @@ func (p *Proxy) get(ctx context.Context, path string, header http.Header, take f
 		u.RawPath = strings.TrimSuffix(u.RawPath, "/") + "/" + path
 	}
 	ctx, watch := watchConn(ctx, cancel)
+	defer watch.stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return fmt.Errorf("make request: %w", err)
@@ -169,6 +171,9 @@ func (p *Proxy) noAnswer(ctx context.Context, watch *connWatch, err error) error
 		err = cause // instead of "context canceled"
 	} else if watch.waiting.Load() && errors.As(err, &timeout) && timeout.Timeout() {
 		err = &StallError{Upstream: p.name, Limit: firstByteLimit, Got: -1}
+	}
+	if unknown := (x509.UnknownAuthorityError{}); errors.As(err, &unknown) && unknown.Cert != nil {
+		err = &caError{fmt.Errorf("%w (its issuer is %s)", err, unknown.Cert.Issuer)}
 	}
 	if host != p.base.Host {
 		err = fmt.Errorf("after a redirect to %s: %w", host, err)
