@@ -79,6 +79,9 @@ func (c *client) holds(mod module.Version) bool {
 // lookup returns the record of a version, verified against a tree head that contains
 // all heads that we have seen. It has no context, as x/mod has none; reach limits it.
 func (c *client) lookup(mod module.Version) (record, error) {
+	if err := c.forkErr(); err != nil {
+		return record{}, err
+	}
 	name, err := lookupName(mod)
 	if err != nil {
 		return record{}, err
@@ -86,9 +89,6 @@ func (c *client) lookup(mod module.Version) (record, error) {
 	// The second try does without our copy and without the remotes that gave the wrong
 	// answer, if there was one; so damage heals and a broken relay is passed by.
 	for try := range 2 {
-		if fork := c.forked(); fork != "" {
-			return record{}, &forkError{c.name, c.forkPath()}
-		}
 		s := c.session(try > 0)
 		if _, err = s.client.Lookup(mod.Path, mod.Version); err == nil {
 			var rec record
@@ -102,16 +102,33 @@ func (c *client) lookup(mod module.Version) (record, error) {
 		}
 		// x/mod keeps an error for ever, so that the session ends here.
 		c.retire(s)
+		if err := c.forkErr(); err != nil {
+			return record{}, err
+		}
 		var bad *badDataError
 		if !errors.As(err, &bad) && !errors.Is(err, errGone) {
 			return record{}, err
 		}
 		s.distrust()
-	}
-	if fork := c.forked(); fork != "" {
-		return record{}, &forkError{c.name, c.forkPath()}
+		c.suspect(s)
+		if err := c.forkErr(); err != nil {
+			return record{}, err
+		}
 	}
 	return record{}, err
+}
+
+// suspect looks for a fork where x/mod can't see one: our copy's tiles do not fit the
+// new head, so that it calls them inconsistent. A fork is noted, anything else is for
+// the next try.
+func (c *client) suspect(s *session) {
+	newest, err := c.head.load()
+	if err != nil {
+		return
+	}
+	if seen := s.newest(); seen.tree.N > newest.tree.N {
+		_ = c.checkStep(c.reach.ctx, newest, seen)
+	}
 }
 
 // errGone is a lookup that was verified and is not in our copy: somebody has emptied
@@ -178,6 +195,14 @@ func (c *client) forked() string {
 	return c.fork
 }
 
+// forkErr returns the error of a database that has forked, or nil.
+func (c *client) forkErr() error {
+	if c.forked() == "" {
+		return nil
+	}
+	return &forkError{c.name, c.forkPath(), c.state.Name() + " and " + c.copy.root.Name()}
+}
+
 func (c *client) forkPath() string { return c.state.Name() + string(os.PathSeparator) + forkFile }
 
 // setFork stops the database for good.
@@ -197,7 +222,7 @@ func (c *client) setFork(msg string) {
 
 // forkError says that the database was seen to tell different things to different
 // people, and that nothing of it is used.
-type forkError struct{ db, file string }
+type forkError struct{ db, file, folders string }
 
 func (e *forkError) Error() string {
 	return "checksum database " + e.db + " contradicts itself, so nothing of it is used; the proof is in " + e.file
@@ -205,7 +230,7 @@ func (e *forkError) Error() string {
 
 // Hint tells the one thing to do.
 func (e *forkError) Hint() string {
-	return "report the proof to those who run the database, then remove " + e.file
+	return "report it to those who run the database; only to trust it afresh, remove " + e.folders + " and restart gomirror"
 }
 
 // badDataError is an answer that does not fit the signed tree.

@@ -1,6 +1,7 @@
 package sumdb
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -70,6 +71,11 @@ func (db *testDB) serve(w http.ResponseWriter, r *http.Request) {
 	if path == "/supported" {
 		return
 	}
+	defer func() {
+		if recover() != nil { // TestServer's answer to what it does not have
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}()
 	rec := httptest.NewRecorder()
 	sumdb.NewServer(log).ServeHTTP(rec, &http.Request{Method: "GET", URL: &url.URL{Path: path}})
 	body := rec.Body.Bytes()
@@ -142,6 +148,7 @@ type setup struct {
 	Options
 	dir string
 	db  *testDB
+	std source // stands in for the go command's default database
 }
 
 func newSetup(t testing.TB, db *testDB) *setup {
@@ -156,9 +163,11 @@ func newSetup(t testing.TB, db *testDB) *setup {
 // open starts a Database as a new process would.
 func (s *setup) open(t testing.TB) *Database {
 	t.Helper()
-	std := source{name: "std.example.com"}
-	_, std.key, _ = note.GenerateKey(rand.Reader, std.name)
-	d, err := newDatabase(s.Options, std)
+	if s.std.name == "" {
+		s.std.name = "std.example.com"
+		_, s.std.key, _ = note.GenerateKey(rand.Reader, s.std.name)
+	}
+	d, err := newDatabase(s.Options, s.std)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +183,7 @@ func via(servers ...*httptest.Server) func() []Remote {
 	var remotes []Remote
 	for _, srv := range servers {
 		u, _ := url.Parse(srv.URL)
-		remotes = append(remotes, upstream.NewProxy(u, srv.Client(), ""))
+		remotes = append(remotes, upstream.NewProxy(u, cmp.Or(srv.Client(), http.DefaultClient), ""))
 	}
 	return func() []Remote { return remotes }
 }

@@ -87,12 +87,24 @@ func (r *reach) silent(c candidate) {
 	}
 }
 
-// distrust benches a remote by name: what it told was wrong.
-func (r *reach) distrust(name string) {
+// distrust benches the remotes, by name, that gave answers which do not fit together.
+// Who lied is not known; where proxies had a part in it the database itself is not
+// suspected.
+func (r *reach) distrust(from map[string]bool) {
+	own := map[string]bool{}
+	for _, direct := range r.direct {
+		own[direct.Name()] = from[direct.Name()]
+		delete(from, direct.Name())
+	}
+	if len(from) == 0 {
+		from = own
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if h := r.health[name]; h != nil {
-		r.bench(h)
+	for name, gave := range from {
+		if h := r.health[name]; h != nil && gave {
+			r.bench(h)
+		}
 	}
 }
 

@@ -79,11 +79,11 @@ func (d *Database) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	contentType := "text/plain; charset=utf-8"
 	var body []byte
-	switch fork := c.forked(); {
+	switch fork := c.forkErr(); {
 	case q.kind == "supported":
 		// Also of a forked database: the go command must not go around us to it.
-	case fork != "":
-		err = &forkError{c.name, c.forkPath()}
+	case fork != nil:
+		err = fork
 	case q.kind == "latest":
 		body, err = c.latest(r.Context())
 	case q.kind == "lookup":

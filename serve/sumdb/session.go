@@ -24,6 +24,7 @@ type session struct {
 	head   error            // why there is no tree head to start from
 	faults map[string]error // of remote reads, by path; x/mod flattens errors to text
 	from   map[string]bool  // remotes that gave answers
+	seen   signedTree       // newest head among the answers
 }
 
 // cause returns why a lookup failed, or nil if all was read that was asked for.
@@ -54,9 +55,7 @@ func (s *session) cause(name string) error {
 func (s *session) distrust() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for remote := range s.from {
-		s.c.reach.distrust(remote)
-	}
+	s.c.reach.distrust(s.from)
 }
 
 // ReadRemote implements sumdb.ClientOps.
@@ -71,7 +70,19 @@ func (s *session) ReadRemote(path string) ([]byte, error) {
 	}
 	delete(s.faults, path)
 	s.from[from] = true
+	if _, _, msg, err := tlog.ParseRecord(data); err == nil {
+		if seen, err := s.c.head.open(msg); err == nil && seen.tree.N > s.seen.tree.N {
+			s.seen = seen
+		}
+	}
 	return data, nil
+}
+
+// newest returns the newest head among the answers.
+func (s *session) newest() signedTree {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen
 }
 
 // plausible returns the check of a remote's answer that needs no other answer: what

@@ -70,9 +70,7 @@ func (c *client) prove(ctx context.Context, tree tlog.Tree, read func(tlog.HashR
 			return err
 		}
 		err = &badDataError{c.name, err}
-		for remote := range tiles.from {
-			c.reach.distrust(remote)
-		}
+		c.reach.distrust(tiles.from)
 	}
 	return err
 }
@@ -127,7 +125,7 @@ func (c *client) checkStep(ctx context.Context, at, next signedTree) error {
 	if hash != at.tree.Hash {
 		c.setFork(fmt.Sprintf("old head:\n%s\nnew head:\n%s\nthe first %d records of the new head have hash %v\n",
 			at.note, next.note, at.tree.N, hash))
-		return &forkError{c.name, c.forkPath()}
+		return c.forkErr()
 	}
 	return nil
 }
