@@ -38,14 +38,16 @@ func (p tinyProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case kind == ".mod":
 		io.WriteString(w, testMod(modPath))
 	case kind == ".zip":
-		w.Write(tinyZip(modPath, version))
+		w.Write(tinyZip(modPath, version, tinyText))
 	}
 }
 
-func tinyZip(modPath, version string) []byte {
+const tinyText = "package tiny\n"
+
+func tinyZip(modPath, version, text string) []byte {
 	var buf bytes.Buffer
 	z := zip.NewWriter(&buf)
-	for name, text := range map[string]string{"go.mod": testMod(modPath), "tiny.go": "package tiny\n"} {
+	for name, text := range map[string]string{"go.mod": testMod(modPath), "tiny.go": text} {
 		f, _ := z.Create(modPath + "@" + version + "/" + name)
 		io.WriteString(f, text)
 	}
@@ -57,7 +59,7 @@ func tinyZip(modPath, version string) []byte {
 func tinySum(t *testing.T) func(modPath, version string) ([]byte, error) {
 	return func(modPath, version string) ([]byte, error) {
 		file := filepath.Join(t.TempDir(), "zip")
-		if err := os.WriteFile(file, tinyZip(modPath, version), 0o600); err != nil {
+		if err := os.WriteFile(file, tinyZip(modPath, version, tinyText), 0o600); err != nil {
 			return nil, err
 		}
 		h1, err := dirhash.HashZip(file, dirhash.Hash1)
@@ -68,6 +70,7 @@ func tinySum(t *testing.T) func(modPath, version string) ([]byte, error) {
 // TestGoCommand downloads with the real go command, and again with the database gone
 // and all forgotten that go knows.
 func TestGoCommand(t *testing.T) {
+	t.Parallel()
 	db := newTestDB(t, "sum.example.com/team/db")
 	db.log = sumdb.NewTestServer(db.skey, tinySum(t))
 	s := newSetup(t, db)

@@ -270,11 +270,12 @@ func TestConcurrent(t *testing.T) {
 	db := newTestDB(t, "sum.example.com")
 	s := newSetup(t, db)
 	relays := []*Database{s.open(t), s.open(t)}
+	const users, lookups = 6, 8
 	var wg sync.WaitGroup
-	for i := range 8 {
+	for i := range users {
 		wg.Go(func() {
 			u := newUser(db, relays[i%2])
-			for j := range 12 {
+			for j := range lookups {
 				if err := u.lookup(mod(j), mod(100*i+j)); err != nil {
 					t.Errorf("user %d, lookup %d: %v", i, j, err)
 				}
@@ -294,9 +295,9 @@ func TestConcurrent(t *testing.T) {
 	relays[1].Close()
 	s.cut()
 	d := s.open(t)
-	for i := range 8 {
-		for j := range 12 {
-			u := newUser(db, d)
+	for i := range users {
+		u := newUser(db, d)
+		for j := range lookups {
 			if err := u.lookup(mod(100*i + j)); err != nil {
 				t.Errorf("offline lookup of %v: %v", mod(100*i+j), err)
 			}
