@@ -83,7 +83,7 @@ func (d *Draft) commitFile() error {
 	}
 	if err := s.writeList(d.tree, d.key.modPath, ""); err != nil {
 		// The file is held and right. The next version's commit writes the list.
-		s.log.Warn("version list not written", "module", d.key.modPath, "err", err)
+		s.log.Warn("version list not written", "err", cause(err))
 	}
 	return nil
 }

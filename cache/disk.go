@@ -260,5 +260,17 @@ func (d *disk) full(err error) error {
 	if already := (*FullError)(nil); err == nil || errors.As(err, &already) || !isFull(err) {
 		return err
 	}
-	return &FullError{d.dir, err}
+	return &FullError{d.dir, cause(err)}
+}
+
+// cause is what may be said of a fault: without the file name, which may be that
+// of a private module.
+func cause(err error) error {
+	if at, ok := errors.AsType[*fs.PathError](err); ok {
+		return at.Err
+	}
+	if at, ok := errors.AsType[*os.LinkError](err); ok {
+		return at.Err
+	}
+	return err
 }

@@ -46,6 +46,7 @@ type Draft struct {
 	name      string // of the draft file of a .zip, while there is one
 	readers   int    // open entries of it
 	discarded bool
+	refused   bool // in quarantine: never to be read again
 	committed bool
 }
 
@@ -155,6 +156,9 @@ func (w *zipWriter) Write(p []byte) (int, error) {
 func (d *Draft) Entry() (*Entry, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.refused {
+		return nil, fmt.Errorf("open draft of %s: it is in quarantine", d.key)
+	}
 	if d.committed {
 		return d.store.Get(d.tree, d.key)
 	}

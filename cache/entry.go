@@ -146,7 +146,7 @@ func (s *Store) zipHash(name string, f *os.File, size int64) (string, error) {
 		return "", fmt.Errorf("hash it: %w", err)
 	}
 	if err := s.disk.put(name+"hash", []byte(h1), time.Time{}, false); err != nil {
-		s.log.Debug("zip hash not kept", "file", name, "err", err) // the next hit computes it again
+		s.log.Debug("zip hash not kept", "err", cause(err)) // the next hit computes it again
 	}
 	return h1, nil
 }

@@ -128,7 +128,7 @@ func (s *Store) lockedLedger(k Key) (Meta, error) {
 		return Meta{}, fmt.Errorf("find %s: %w", k.Module(), fs.ErrNotExist)
 	}
 	if err := s.writeLedger(k, m); err != nil {
-		s.log.Warn("ledger not written", "module", k.Module(), "err", err) // the next one computes it again
+		s.log.Warn("ledger not written", "err", cause(err)) // the next reader computes it again
 	}
 	return m, nil
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -40,42 +39,38 @@ func (q Quarantine) name() string {
 }
 
 // Quarantine ends a draft that must not be served and keeps its bytes for a look.
+// It is no *FullError if they can't be kept, for that one means "serve the draft".
 func (d *Draft) Quarantine(reason string) error {
-	return d.quarantine(reason, "")
+	if err := d.quarantine(reason, ""); err != nil {
+		return fmt.Errorf("quarantine %s: %v", d.key, cause(err))
+	}
+	return nil
 }
 
 func (d *Draft) setAside(c *ContradictionError) {
 	if err := d.quarantine(c.Error(), c.Want); err != nil {
-		d.store.log.Warn("draft not quarantined", "key", d.key, "err", err)
+		d.store.log.Warn("draft not quarantined", "err", cause(err))
 	}
 }
 
 func (d *Draft) quarantine(reason, want string) error {
+	d.mu.Lock()
+	d.refused = true
+	name := d.name
+	d.mu.Unlock()
 	defer d.Discard()
+
 	q := d.store.note(d.key, reason)
 	q.Upstream, q.Got, q.Want = d.meta.Upstream, d.h1, want
-	disk := d.store.disk
-	d.mu.Lock()
-	name, body := d.name, d.body
-	d.mu.Unlock()
 	if d.key.kind != Zip {
-		f, draft, err := disk.create()
-		if err != nil {
-			return fmt.Errorf("quarantine %s: %w", d.key, err)
+		name = q.name() + ".bytes"
+		if err := d.store.disk.put(name, d.body, q.At, false); err != nil {
+			return err
 		}
-		_, err = disk.write(f, body)
-		if err := errors.Join(err, f.Close()); err != nil {
-			disk.remove(draft)
-			return fmt.Errorf("quarantine %s: %w", d.key, err)
-		}
-		name = draft
 	} else if d.zip != nil {
 		d.zip.Close() // Windows does not move open files
 	}
-	if err := d.store.keep(q, name); err != nil {
-		return fmt.Errorf("quarantine %s: %w", d.key, err)
-	}
-	return nil
+	return d.store.keep(q, name)
 }
 
 func (s *Store) note(k Key, reason string) Quarantine {
@@ -93,9 +88,9 @@ func (s *Store) keep(q Quarantine, file string) error {
 		return err
 	}
 	if err := s.disk.put(q.name()+".json", append(note, '\n'), time.Time{}, false); err != nil {
+		s.disk.remove(q.name() + ".bytes") // without a note it would never be trimmed
 		return err
 	}
-	s.log.Warn("answer quarantined", "key", q.Key, "upstream", q.Upstream, "reason", q.Reason)
 	return s.trimQuarantine()
 }
 
@@ -169,14 +164,14 @@ func (s *Store) Evict(v module.Version, reason string) error {
 }
 
 // evictFrom moves the files of a version out of one tree. The list goes first, as it
-// must not name what is gone.
+// must not name what is gone. A full disk does not stop it.
 func (s *Store) evictFrom(t Tree, k Key, known Meta, reason string) error {
 	held, err := s.versions(t, k.modPath)
 	if err != nil || held[k.version] == 0 {
 		return err
 	}
 	if err := s.writeList(t, k.modPath, k.version); err != nil {
-		return err
+		s.disk.remove(fileName(t, Key{modPath: k.modPath, kind: List})) // on a full disk: none names it either
 	}
 	for kind, got := range map[Kind]string{Info: "", Mod: known.GoModH1, Zip: known.H1} {
 		name := fileName(t, k.Sibling(kind))
@@ -186,7 +181,11 @@ func (s *Store) evictFrom(t Tree, k Key, known Meta, reason string) error {
 		q := s.note(k.Sibling(kind), reason)
 		q.Upstream, q.Got = known.Upstream, got
 		if err := s.keep(q, name); err != nil {
-			return err
+			// Wrong bytes go, whether or not there is space to keep them.
+			if err := s.disk.root.Remove(name); ignoreMissing(err) != nil {
+				return err
+			}
+			s.log.Warn("evicted file not quarantined", "err", cause(err))
 		}
 	}
 	s.disk.remove(fileName(t, k.Sibling(Zip)) + "hash")

@@ -551,6 +551,44 @@ func TestEvict(t *testing.T) {
 	}
 }
 
+// A full disk must not keep wrong bytes in use: neither a draft that the database
+// contradicts nor a version that a recheck does.
+func TestRefuseOnAFullDisk(t *testing.T) {
+	s := open(t, t.TempDir())
+	files := fillVersion(t, s, Public, quoteV1, Info, Mod, Zip)
+	drafts := make(map[Kind]*Draft)
+	for kind, body := range files {
+		d, _ := s.Draft(Private, kindKey(t, quoteV1, kind))
+		if _, err := d.ReadFrom(bytes.NewReader(body)); err != nil {
+			t.Fatal(err)
+		}
+		drafts[kind] = d
+	}
+	s.disk.fault = func() error { return syscall.ENOSPC }
+	for kind, d := range drafts {
+		var full *FullError
+		if err := errors.Join(errors.New("contradiction"), d.Quarantine("test")); errors.As(err, &full) {
+			t.Errorf("kind %d: %v is a FullError, which has the draft served", kind, err)
+		}
+		if e, err := d.Entry(); err == nil {
+			t.Errorf("kind %d: a refused draft opens: %v", kind, e)
+		}
+	}
+	if err := s.Evict(quoteV1, "test"); err != nil {
+		t.Error(err)
+	}
+	for kind := range files {
+		wantMiss(t, s, Public, kindKey(t, quoteV1, kind))
+	}
+	s.disk.fault = nil
+	wantNoDrafts(t, s)
+	for name := range tree(t, s.Dir()) {
+		if strings.Contains(name, "v1.0.0") || strings.HasSuffix(name, "/list") || strings.HasPrefix(name, quarantineDir) {
+			t.Errorf("left: %s", name)
+		}
+	}
+}
+
 func TestQuarantineIsBounded(t *testing.T) {
 	s := open(t, t.TempDir())
 	for i := range quarantineNotes + 5 {
