@@ -106,7 +106,7 @@ func (d *Direct) run(ctx context.Context, c child) ([]byte, error) {
 	stop := d.watch(pass, func(limit time.Duration) { cancel(&stalledError{what, limit}) })
 	err = cmd.Wait()
 	stop()
-	group.end()
+	group.end(ctx.Err() != nil)
 	switch {
 	case ctx.Err() != nil:
 		d.heal() // git may have been killed while it held a lock
@@ -114,11 +114,11 @@ func (d *Direct) run(ctx context.Context, c child) ([]byte, error) {
 	case stdout.overflow:
 		return nil, fmt.Errorf("run %s: it prints more than %d MiB", what, childOutput>>20)
 	case errors.As(err, new(*exec.ExitError)):
-		return stdout.Bytes(), &exitError{pass.redact(stderr.String()), err, pass.failure()}
+		return stdout.kept.Bytes(), &exitError{pass.redact(stderr.kept.String()), err, pass.failure()}
 	case err != nil:
 		return nil, fmt.Errorf("run %s: %w", what, err)
 	}
-	return stdout.Bytes(), nil
+	return stdout.kept.Bytes(), nil
 }
 
 // box makes the folders of one child below one temporary folder.
@@ -175,21 +175,21 @@ func (d *Direct) watch(p *pass, stalled func(limit time.Duration)) (stop func())
 }
 
 // capped keeps the first childOutput bytes of what a child prints, and takes each
-// write as progress.
+// write as progress. It embeds no buffer: io.Copy would go past Write.
 type capped struct {
-	bytes.Buffer
 	pass     *pass
+	kept     bytes.Buffer
 	overflow bool
 }
 
 func (c *capped) Write(b []byte) (int, error) {
 	c.pass.printed()
-	if room := childOutput - c.Len(); len(b) > room {
+	if room := childOutput - c.kept.Len(); len(b) > room {
 		c.overflow = true
-		c.Buffer.Write(b[:room])
+		c.kept.Write(b[:room])
 		return len(b), nil // the child is not to be stopped by a broken pipe
 	}
-	return c.Buffer.Write(b)
+	return c.kept.Write(b)
 }
 
 // sweepBoxes takes away what daemons that were killed left in the temporary folder.

@@ -26,13 +26,14 @@ func (g *group) started() {}
 // it, which would else block the repository for good.
 func (g *group) terminate() error { return syscall.Kill(-g.cmd.Process.Pid, syscall.SIGTERM) }
 
-// end returns when no process of the group is left. A group's number is not given
-// to another process while a member lives.
-func (g *group) end() {
+// end ends what is left of the group after the go command itself. If that was killed,
+// its gits were asked to go at the same moment and get childGrace to do so; else they
+// have done their work. A group's number is not given to another process while a
+// member lives.
+func (g *group) end(killed bool) {
 	const step = 5 * time.Millisecond
 	pgid := -g.cmd.Process.Pid
-	_ = syscall.Kill(pgid, syscall.SIGTERM)
-	for waited := time.Duration(0); waited < childGrace; waited += step {
+	for waited := time.Duration(0); killed && waited < childGrace; waited += step {
 		if errors.Is(syscall.Kill(pgid, 0), syscall.ESRCH) {
 			return
 		}

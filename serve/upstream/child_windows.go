@@ -57,7 +57,7 @@ func (g *group) terminate() error {
 }
 
 // end closes the job, which ends what is left in it.
-func (g *group) end() {
+func (g *group) end(bool) {
 	if g.job != 0 {
 		_ = windows.CloseHandle(g.job)
 	}

@@ -24,11 +24,11 @@ const toolchainPath = "golang.org/toolchain"
 
 // DirectOptions make a [Direct].
 type DirectOptions struct {
-	Go, Git string // absolute paths of the tools; required
-	VCSDir  string // 0700, persistent: the children's module cache with its bare repositories; required
-	TempDir string // 0700, ours alone; required
-	CAFile  string // PEM of all roots to trust, see [RootsFile]; "" leaves them to the tools
-	NoSumDB string // GOPRIVATE and GONOSUMDB of the children
+	Go, Git string  // absolute paths of the tools; required
+	VCSDir  string  // 0700, persistent: the children's module cache with its bare repositories; required
+	TempDir string  // 0700, ours alone; required
+	CAFile  string  // PEM of all roots to trust, see [RootsFile]; "" leaves them to the tools
+	NoSumDB string  // GOPRIVATE and GONOSUMDB of the children
 	Tunnel  *Tunnel // required
 
 	// Switch returns the GOPROXY and GOSUMDB by which a newer go command may be

@@ -178,7 +178,9 @@ func (e *needsGoError) Error() string {
 func (e *needsGoError) Unwrap() error { return e.cause }
 
 // Hint tells the one thing to do.
-func (e *needsGoError) Hint() string { return "install go " + e.want + " or newer, then run gomirror again" }
+func (e *needsGoError) Hint() string {
+	return "install go " + e.want + " or newer, then run gomirror again"
+}
 
 // needsGoText is how go mod download words it.
 var needsGoText = regexp.MustCompile(`requires go >= (\S+) \(running go ([^\s;)]+)`)

@@ -45,7 +45,9 @@ func (d *Direct) switchToolchain(ctx context.Context, want string) (string, erro
 		// An OriginError of its own would say "not found" of the module.
 		var exit *exitError
 		if errors.As(err, &exit) {
-			err = errors.New(originText(module.Version{Path: toolchainPath}, exit.stderr))
+			// go prints the URL that it asked, and with it our capability.
+			text := strings.ReplaceAll(exit.stderr, goproxy, "gomirror")
+			err = errors.New(originText(module.Version{Path: toolchainPath}, text))
 		}
 		return "", fmt.Errorf("fetch it through gomirror: %w", err)
 	}
