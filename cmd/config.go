@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"github.com/gomirror/gomirror/serve/daemon"
 )
 
 func newConfig(env *Env) *cobra.Command {
@@ -53,10 +56,6 @@ type settingDoc struct {
 	Origin string `json:"origin"`
 }
 
-func (k settingKey) doc(s *settings) settingDoc {
-	return settingDoc{k.name, k.value(s), s.origins[k.name]}
-}
-
 func runConfigList(env *Env, showOrigin bool) error {
 	s, err := loadSettings(env, nil)
 	if err != nil {
@@ -69,13 +68,13 @@ func runConfigList(env *Env, showOrigin bool) error {
 			Settings      []settingDoc `json:"settings"`
 		}{SchemaVersion: 1, File: s.file}
 		for _, k := range settingKeys() {
-			doc.Settings = append(doc.Settings, k.doc(s))
+			doc.Settings = append(doc.Settings, settingDoc{k.name, redactSetting(k.value(s)), s.origins[k.name]})
 		}
 		return env.printJSON(doc)
 	}
 	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
 	for _, k := range settingKeys() {
-		text := k.text(s)
+		text := fmt.Sprint(redactSetting(k.text(s)))
 		if text == "" {
 			text = "-"
 		}
@@ -87,8 +86,17 @@ func runConfigList(env *Env, showOrigin bool) error {
 	return w.Flush()
 }
 
+// redactSetting hides a password in an upstream: a list of settings gets pasted into
+// bug reports. `config get` shows the value as it is.
+func redactSetting(value any) any {
+	if text, ok := value.(string); ok && strings.Contains(text, "@") {
+		return redactList(text)
+	}
+	return value
+}
+
 func runConfigGet(env *Env, name string) error {
-	k, err := findKey(name)
+	k, err := findKey(name, "gomirror config get KEY")
 	if err != nil {
 		return err
 	}
@@ -100,14 +108,14 @@ func runConfigGet(env *Env, name string) error {
 		return env.printJSON(struct {
 			SchemaVersion int `json:"schema_version"`
 			settingDoc
-		}{1, k.doc(s)})
+		}{1, settingDoc{k.name, k.value(s), s.origins[k.name]}})
 	}
 	_, err = fmt.Fprintln(env.Stdout, k.text(s))
 	return err
 }
 
 func runConfigSet(env *Env, name, value string) error {
-	k, err := findKey(name)
+	k, err := findKey(name, "gomirror config set KEY "+value)
 	if err != nil {
 		return err
 	}
@@ -120,13 +128,13 @@ func runConfigSet(env *Env, name, value string) error {
 		return fmt.Errorf("find the current folder: %w", err)
 	}
 	if err := k.parse(s, value, wd); err != nil {
-		return usagef("gomirror config get "+name, "set %s: %w", name, err)
+		return usagef(k.setting(), "set %s: %w", name, err)
 	}
 	return changeConfig(env, s.file, k, k.literal(s))
 }
 
 func runConfigUnset(env *Env, name string) error {
-	k, err := findKey(name)
+	k, err := findKey(name, "gomirror config unset KEY")
 	if err != nil {
 		return err
 	}
@@ -155,6 +163,9 @@ func changeConfig(env *Env, file string, k settingKey, literal string) error {
 	}
 	if env.Getenv(k.variable()) != "" {
 		env.note("%s is set too and goes before %s", k.variable(), file)
+	}
+	if s, err := defaultSettings(); err == nil && daemon.Held(s.stateDir) {
+		env.note("it runs with what it was started with; to change that: gomirror stop && gomirror serve --background")
 	}
 	return nil
 }

@@ -6,8 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +25,7 @@ func readConfigFile(file string) (map[string]any, error) {
 		return nil, err
 	}
 	for _, name := range sortedKeys(values) {
-		if _, err := findKey(name); err != nil {
+		if _, err := findKey(name, ""); err != nil {
 			return nil, usagef("edit "+file, "read %s: %w", file, err)
 		}
 	}
@@ -132,149 +130,6 @@ func quoteTOML(text string) string {
 		}
 	}
 	return `"` + b.String() + `"`
-}
-
-// editConfig sets key to literal in the TOML text, or removes it if literal is "".
-// Comments, order and layout stay. It does not trust its own understanding of TOML:
-// it tries line edits until one parses to the old values with this one key changed,
-// and if none does it refuses.
-func editConfig(file, text, key, literal string) (string, error) {
-	old, err := parseConfig(file, text)
-	if err != nil {
-		return "", err
-	}
-	want := map[string]any{}
-	if literal != "" {
-		if want, err = parseConfig(file, key+" = "+literal); err != nil {
-			return "", err
-		}
-	}
-	_, had := old[key]
-	for name, value := range old {
-		if name != key {
-			want[name] = value
-		}
-	}
-	if reflect.DeepEqual(old, want) {
-		return text, nil // a file with nothing to change is not touched
-	}
-	lines := strings.SplitAfter(text, "\n")
-	candidates := insertions
-	if had {
-		candidates = replacements
-	}
-	for candidate := range candidates(lines, key, literal) {
-		if got, err := parseConfig(file, candidate); err == nil && reflect.DeepEqual(got, want) {
-			return candidate, nil
-		}
-	}
-	return "", failf("edit "+file, "set %s in %s: its lines can't be changed without touching others", key, file)
-}
-
-// replacements yields text with each span of lines that may define key replaced,
-// shortest first, so that a list over several lines is found too. A span with a
-// comment inside is left to its author.
-func replacements(lines []string, key, literal string) func(yield func(string) bool) {
-	table, leaf := splitKey(key)
-	names := regexp.QuoteMeta(leaf)
-	if table != "" {
-		names += `|` + regexp.QuoteMeta(table) + `[ \t]*\.[ \t]*` + regexp.QuoteMeta(leaf)
-	}
-	definition := regexp.MustCompile(`^([ \t]*(?:` + names + `)[ \t]*=[ \t]*)`)
-	return func(yield func(string) bool) {
-		for i, line := range lines {
-			head := definition.FindString(line)
-			if head == "" {
-				continue
-			}
-			for j := i; j < len(lines); j++ {
-				if j > i && strings.Contains(strings.Join(lines[i:j+1], ""), "#") {
-					break
-				}
-				edited := ""
-				if literal != "" {
-					edited = head + literal + lineEnd(lines[j], i == j)
-				}
-				if !yield(strings.Join(lines[:i], "") + edited + strings.Join(lines[j+1:], "")) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// lineEnd returns what follows the value on its last line: a comment, if the line
-// holds the whole definition, and the line break.
-func lineEnd(line string, whole bool) string {
-	body := strings.TrimRight(line, "\r\n")
-	end := line[len(body):]
-	for at := range body {
-		// A # inside the value leaves an unfinished value before it.
-		if whole && body[at] == '#' {
-			var v map[string]any
-			if _, err := toml.Decode(body[:at], &v); err == nil {
-				return body[len(strings.TrimRight(body[:at], " \t")):] + end
-			}
-		}
-	}
-	return end
-}
-
-// insertions yields text with a new line for key at each place where it may stand,
-// the tidiest first.
-func insertions(lines []string, key, literal string) func(yield func(string) bool) {
-	table, leaf := splitKey(key)
-	eol := "\n"
-	if len(lines) > 0 && strings.HasSuffix(lines[0], "\r\n") {
-		eol = "\r\n"
-	}
-	text := strings.Join(lines, "")
-	if text != "" && !strings.HasSuffix(text, "\n") {
-		text += eol
-		lines = strings.SplitAfter(text, "\n")
-	}
-	header := regexp.MustCompile(`^[ \t]*\[[ \t]*` + regexp.QuoteMeta(table) + `[ \t]*\]`)
-	anyHeader := regexp.MustCompile(`^[ \t]*\[`)
-	return func(yield func(string) bool) {
-		insert := func(at int, line string) bool {
-			return yield(strings.Join(lines[:at], "") + line + eol + strings.Join(lines[at:], ""))
-		}
-		if table != "" {
-			for i, line := range lines {
-				if header.MatchString(line) && !insert(i+1, leaf+" = "+literal) {
-					return
-				}
-			}
-			sep := ""
-			if text != "" {
-				sep = eol
-			}
-			if !yield(text + sep + "[" + table + "]" + eol + leaf + " = " + literal + eol) {
-				return
-			}
-		}
-		// A key of the root table stands before the first header, and before the
-		// comment that belongs to that header.
-		first := slices.IndexFunc(lines, anyHeader.MatchString)
-		if first < 0 {
-			first = len(lines) - 1
-		}
-		for first > 0 && (strings.TrimSpace(lines[first-1]) == "" || strings.HasPrefix(strings.TrimSpace(lines[first-1]), "#")) {
-			first--
-		}
-		for _, at := range []int{first, 0} {
-			if !insert(at, key+" = "+literal) {
-				return
-			}
-		}
-	}
-}
-
-func splitKey(key string) (table, leaf string) {
-	if dot := strings.LastIndexByte(key, '.'); dot >= 0 {
-		return key[:dot], key[dot+1:]
-	}
-	return "", key
 }
 
 // writeConfig replaces the file in one step, so that a crash leaves the old one or

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -80,20 +81,22 @@ func settingUp(ctx context.Context, env *Env, orig originals, fallback string) (
 	if err != nil {
 		return nil, nil, err
 	}
-	own, err := builtinGoEnv(ctx, env)
-	if err != nil {
-		return nil, nil, err
-	}
 	in := planInput{
 		user:     *user,
-		hadUs:    upstream.Strip(user.GOPROXY) != user.GOPROXY,
-		builtin:  own.GOPROXY,
+		proxy:    upstream.Strip(user.GOPROXY),
 		config:   s.private,
 		token:    env.Getenv("GOMIRROR_GITHUB_TOKEN") != "",
 		fallback: fallback,
 		cacheDir: s.cacheDir,
 	}
-	if strings.TrimSpace(upstream.Strip(user.GOPROXY)) == "off" {
+	if in.proxy == "" {
+		own, err := builtinGoEnv(ctx, env)
+		if err != nil {
+			return nil, nil, err
+		}
+		in.proxy = own.GOPROXY
+	}
+	if strings.TrimSpace(in.proxy) == "off" {
 		// Said before we look for a daemon: who forbids downloads needs none.
 		p, err := makePlan(in)
 		return nil, p.notes, err
@@ -109,15 +112,11 @@ func settingUp(ctx context.Context, env *Env, orig originals, fallback string) (
 		if err != nil {
 			return nil, nil, err
 		}
-		in.served, in.upstream = doc.Served, doc.Upstream
+		in.served, in.upstream, in.cacheDir = doc.Served, doc.Upstream, cmp.Or(doc.Cache.Dir, s.cacheDir)
 	} else {
 		notes = append(notes, fmt.Sprintf("not running, so go falls back; to start it on %s: gomirror serve --background", c.addr))
 	}
-	if in.upstream == "" {
-		if in.upstream = s.upstream; in.upstream == "" {
-			in.upstream = upstream.Strip(user.GOPROXY)
-		}
-	}
+	in.upstream = cmp.Or(in.upstream, s.upstream, in.proxy)
 	p, err := makePlan(in)
 	if err != nil {
 		return nil, nil, err

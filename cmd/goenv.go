@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -92,10 +93,7 @@ func upstreamList(ctx context.Context, env *Env, s *settings) (list string, buil
 	if err != nil {
 		return "", false, err
 	}
-	list = upstream.Strip(g.GOPROXY)
-	if list == "" {
-		list = own.GOPROXY
-	}
+	list = cmp.Or(upstream.Strip(g.GOPROXY), own.GOPROXY)
 	return list, list == own.GOPROXY, nil
 }
 

@@ -21,8 +21,7 @@ func fallbacks() []string { return []string{"direct", "off", "cache", "upstream"
 type planInput struct {
 	address  string   // our URL with its capability
 	user     goEnv    // what the user has without us
-	hadUs    bool     // our address was in user.GOPROXY itself
-	builtin  string   // the go command's own default GOPROXY
+	proxy    string   // their GOPROXY without our address, or the go command's default
 	config   []string // setting private
 	running  bool     // a daemon has proven to be ours
 	served   []string // the patterns it serves as private
@@ -43,11 +42,7 @@ type plan struct {
 // alone.
 func makePlan(in planInput) (plan, error) {
 	p := plan{set: map[string]string{}}
-	userProxy := upstream.Strip(in.user.GOPROXY)
-	if userProxy == "" {
-		userProxy = in.builtin
-	}
-	entries, err := upstream.ParseList(userProxy)
+	entries, err := upstream.ParseList(in.proxy)
 	if err != nil {
 		return plan{}, failf("go env -u GOPROXY", "read your GOPROXY: %w", err)
 	}
@@ -57,14 +52,14 @@ func makePlan(in planInput) (plan, error) {
 		return p, nil
 	case "direct":
 		// Without a mirror is what they said; "S|direct" is only what we said.
-		if !in.hadUs && asksMirror(in.upstream) {
+		if in.proxy == in.user.GOPROXY && asksMirror(in.upstream) {
 			return plan{}, failf("gomirror config set upstream direct && gomirror stop && gomirror serve --background",
 				"your GOPROXY=direct says no mirror, but gomirror asks %s", redactList(in.upstream))
 		}
 	}
 	p.setPatterns(in)
 	private := len(in.config) > 0 || p.set["GONOPROXY"] != "" || in.token
-	if p.set["GOPROXY"], err = proxyList(in, userProxy, private); err != nil {
+	if p.set["GOPROXY"], err = proxyList(in, private); err != nil {
 		return plan{}, err
 	}
 	if in.token && len(in.config) == 0 && p.set["GONOPROXY"] == "" {
@@ -132,7 +127,7 @@ func (p *plan) keepNotes(keep, config []string) {
 
 // proxyList returns GOPROXY. Behind us stands no mirror once there is a private
 // name: it would learn that name when we are down, and on each of our 404s.
-func proxyList(in planInput, userProxy string, private bool) (string, error) {
+func proxyList(in planInput, private bool) (string, error) {
 	switch in.fallback {
 	case "off":
 		return in.address, nil
@@ -145,16 +140,16 @@ func proxyList(in planInput, userProxy string, private bool) (string, error) {
 		}
 		return list, nil
 	case "upstream":
-		if private && asksMirror(userProxy) {
+		if private && asksMirror(in.proxy) {
 			return "", failf("gomirror env --fallback direct",
-				"put %s behind gomirror: it would learn the names of private modules", redactList(userProxy))
+				"put %s behind gomirror: it would learn the names of private modules", redactList(in.proxy))
 		}
 	case "":
 		if private {
 			return in.address + "|direct", nil
 		}
 	}
-	return in.address + "|" + userProxy, nil
+	return in.address + "|" + in.proxy, nil
 }
 
 func (p *plan) note(format string, args ...any) {
@@ -210,5 +205,6 @@ func fileURL(path string) string {
 	if !strings.HasPrefix(path, "/") {
 		path = "/" + path // C:/cache
 	}
-	return (&url.URL{Scheme: "file", Path: path}).String()
+	text := (&url.URL{Scheme: "file", Path: path}).String()
+	return strings.ReplaceAll(text, ",", "%2C") // which separates a GOPROXY list
 }

@@ -38,7 +38,7 @@ func newServe(env *Env) *cobra.Command {
 // loadSettings.
 func settingFlags(flags *pflag.FlagSet, names ...string) {
 	for _, name := range names {
-		k, err := findKey(name)
+		k, err := findKey(name, "")
 		if err != nil {
 			panic(err)
 		}

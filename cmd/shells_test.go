@@ -3,13 +3,16 @@ package cmd
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"io"
 	"maps"
 	"net"
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -25,14 +28,31 @@ import (
 //	squat                                            another program takes that address
 //	shells VARIANTS NAME=VALUE… -- NAME=VALUE…       in shells with these variables, set up: go env says exactly that
 //	keep NAME                                        sets NAME to the last output
+//	exits CODE COMMAND…                              the command must end with this code
 func envCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"sidecar": startFake,
 		"squat":   squat,
 		"shells":  checkShells,
+		"exits":   exits,
 		"keep": func(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
 		},
+	}
+}
+
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	code := 0
+	var exit *exec.ExitError
+	err := ts.Exec(args[1], args[2:]...)
+	switch {
+	case errors.As(err, &exit):
+		code = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if got, want := strconv.Itoa(code), args[0]; got != want {
+		ts.Fatalf("%v: got exit code %s, want %s", args[1:], got, want)
 	}
 }
 
@@ -126,9 +146,9 @@ func variants() map[string]variant {
 		"zsh-sh":        posix("", bare, "zsh", "--emulate", "sh", "-f", "-c"),
 		"dash":          posix("", quoted, "dash", "-eu", "-c"),
 		"dash-bare":     posix("", bare, "dash", "-c"),
-		"fish":          {shell: []string{"fish", "-N", "-c"}, eval: "gomirror env --shell fish | source", evalUnset: "gomirror env --shell fish --unset | source"},
-		"fish-eval":     {shell: []string{"fish", "-N", "-c"}, eval: "eval (gomirror env --shell=fish)", evalUnset: "eval (gomirror env --unset --shell=fish)"},
-		"fish-auto":     {shell: []string{"env", "SHELL=/usr/bin/fish", "fish", "-N", "-c"}, eval: "gomirror env | source", evalUnset: "gomirror env --unset | source"},
+		"fish":          {shell: []string{"env", "LC_ALL=C.UTF-8", "fish", "-N", "-c"}, eval: "gomirror env --shell fish | source", evalUnset: "gomirror env --shell fish --unset | source"},
+		"fish-eval":     {shell: []string{"env", "LC_ALL=C.UTF-8", "fish", "-N", "-c"}, eval: "eval (gomirror env --shell=fish)", evalUnset: "eval (gomirror env --unset --shell=fish)"},
+		"fish-auto":     {shell: []string{"env", "LC_ALL=C.UTF-8", "SHELL=/usr/bin/fish", "fish", "-N", "-c"}, eval: "gomirror env | source", evalUnset: "gomirror env --unset | source"},
 	}
 }
 

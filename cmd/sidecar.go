@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -21,6 +22,9 @@ type sidecar struct {
 // sent or printed that would let somebody else pose as us.
 func findSidecar(ctx context.Context, s *settings) (*sidecar, error) {
 	addr, capability, err := daemon.Saved(s.stateDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, failf("gomirror serve --background", "find gomirror: it was never started, so it has no address yet")
+	}
 	if err != nil {
 		return nil, err
 	}
