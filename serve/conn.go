@@ -2,8 +2,11 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
+	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -35,28 +38,51 @@ type conn struct {
 	peer     peer // valid after peerOnce
 }
 
-// deadlineStep is how stale a deadline may get: moving it costs a system-wide timer,
-// which a look at the clock does not.
+// deadlineStep is how stale a deadline may get: moving it sets a timer, which costs
+// more than a look at the clock.
 const deadlineStep = time.Second
 
-func (c *conn) move() error {
-	now := time.Now()
-	if now.Sub(c.moved) < min(deadlineStep, c.stall/4) {
-		return nil
+// push calls send until it says something else than that its time is over, for as
+// long as the client takes anything. The system calls a connection writable only
+// when a third of its buffer is free; so the second wait begins with a try, which
+// finds out whether a slow client has taken less than that.
+func (c *conn) push(send func() (n int64, err error)) error {
+	waits := 2
+	if runtime.GOOS == "windows" {
+		waits = 1 // a cancelled write does not tell there what it has sent
 	}
-	c.moved = now
-	return c.SetWriteDeadline(now.Add(c.stall))
+	wait := c.stall / time.Duration(waits)
+	for left := waits; ; {
+		if now := time.Now(); now.Sub(c.moved) > min(deadlineStep, wait/4) {
+			c.moved = now
+			if err := c.SetWriteDeadline(now.Add(wait)); err != nil {
+				return err
+			}
+		}
+		n, err := send()
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		if left--; n > 0 && waits > 1 {
+			left = waits
+		}
+		if left == 0 {
+			return err
+		}
+	}
 }
 
 func (c *conn) Write(p []byte) (int, error) {
-	if err := c.move(); err != nil {
-		return 0, err
-	}
-	return c.Conn.Write(p)
+	sent := 0
+	err := c.push(func() (int64, error) {
+		n, err := c.Conn.Write(p[sent:])
+		sent += n
+		return int64(n), err
+	})
+	return sent, err
 }
 
-// sendfileStep is how much of a file one deadline covers: within 60 s, the slowest
-// client that is let go on takes 4 KiB a second.
+// sendfileStep is how much of a file one deadline covers where push tries once.
 const sendfileStep = 256 << 10
 
 // ReadFrom sends a file without copying it through this process. net/http calls it
@@ -71,15 +97,16 @@ func (c *conn) ReadFrom(r io.Reader) (int64, error) {
 		return io.Copy(struct{ io.Writer }{c}, r)
 	}
 	var sent int64
-	for limited.N > 0 {
-		if err := c.move(); err != nil {
-			return sent, err
-		}
-		want := min(limited.N, sendfileStep)
-		n, err := to.ReadFrom(&io.LimitedReader{R: limited.R, N: want})
-		sent += n
-		limited.N -= n
-		if err != nil || n < want {
+	for more := true; more && limited.N > 0; {
+		err := c.push(func() (int64, error) {
+			want := min(limited.N, sendfileStep)
+			n, err := to.ReadFrom(&io.LimitedReader{R: limited.R, N: want})
+			sent += n
+			limited.N -= n
+			more = n == want // else the file is at its end
+			return n, err
+		})
+		if err != nil {
 			return sent, err
 		}
 	}

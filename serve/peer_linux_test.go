@@ -1,0 +1,160 @@
+package serve
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// getEnv makes this test binary get the URL in it, as whoever runs it.
+const getEnv = "SERVE_TEST_GET"
+
+func TestMain(m *testing.M) {
+	url := os.Getenv(getEnv)
+	if url == "" {
+		os.Exit(m.Run())
+	}
+	resp, err := http.Get(url)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	io.Copy(os.Stdout, resp.Body)
+	fmt.Print(resp.StatusCode)
+	os.Exit(0)
+}
+
+func TestSocketOwner(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1:0", "[::1]:0", "[::]:0"} {
+		t.Run(addr, func(t *testing.T) {
+			l, err := net.Listen("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			dialed := l.Addr().String()
+			if addr == "[::]:0" { // an IPv4 client of an IPv6 socket
+				dialed = fmt.Sprintf("127.0.0.1:%d", l.Addr().(*net.TCPAddr).Port)
+			}
+			client, err := net.Dial("tcp", dialed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			server, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer server.Close()
+			from, to := addrPort(server.RemoteAddr()), addrPort(server.LocalAddr())
+			if uid, err := socketOwner(from, to); uid != os.Getuid() || err != nil {
+				t.Errorf("got uid %d, %v; want %d", uid, err, os.Getuid())
+			}
+			// A port without connection, on which somebody listens.
+			if uid, err := socketOwner(to, netip.AddrPortFrom(to.Addr(), 1)); err == nil {
+				t.Errorf("listener: got uid %d, want none", uid)
+			}
+			if uid, err := socketOwner(netip.AddrPortFrom(from.Addr(), 1), to); err == nil {
+				t.Errorf("nobody: got uid %d, want none", uid)
+			}
+		})
+	}
+}
+
+// TestPeers plays the kernel's answers, and counts that it is asked once a
+// connection.
+func TestPeers(t *testing.T) {
+	for _, tc := range []struct {
+		name             string
+		peer             peer
+		want             int
+		refused, unknown int64
+	}{
+		{"ours", peer{uid: 1000, known: true, ours: true}, 200, 0, 0},
+		{"another user", peer{uid: 65534, known: true}, 403, 2, 0},
+		{"no row", peer{}, 200, 0, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			asked := 0
+			p := run(t, Options{}, func(s *Server) {
+				s.peer = func(netip.AddrPort, netip.AddrPort) peer { asked++; return tc.peer }
+			})
+			p.keep(infoName, []byte(infoBody))
+			client := &http.Client{Transport: &http.Transport{}}
+			defer client.CloseIdleConnections()
+			for range 2 {
+				resp, err := client.Get(p.url(infoName))
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, _ := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if resp.StatusCode != tc.want || tc.want == 403 && !strings.Contains(string(body), "uid 65534") {
+					t.Errorf("got %s, %q", resp.Status, body)
+				}
+			}
+			if got := p.Stats(); asked != 1 || got.RefusedUser != tc.refused || got.UnknownUser != tc.unknown {
+				t.Errorf("asked %d times, got %+v", asked, got)
+			}
+		})
+	}
+}
+
+// TestOtherUser steals the capability as uid 65534.
+func TestOtherUser(t *testing.T) {
+	for _, check := range []bool{true, false} {
+		t.Run(fmt.Sprint(check), func(t *testing.T) {
+			p := run(t, Options{PeerCheck: check})
+			p.keep(infoName, []byte(infoBody))
+			if resp, _ := p.get("GET", p.url(infoName)); resp.StatusCode != 200 {
+				t.Errorf("our own request: got %s", resp.Status)
+			}
+			if os.Getuid() != 0 {
+				t.Log("not root: can't play another user; TestPeers plays the kernel's answer")
+				return
+			}
+			out, err := asOther(t, p.url(infoName)).CombinedOutput()
+			if refused := strings.HasSuffix(string(out), "403"); err != nil || refused != check || refused == strings.Contains(string(out), "v1.0.0") {
+				t.Errorf("got %q, %v", out, err)
+			}
+		})
+	}
+}
+
+// asOther returns a command that gets url as another user, with a copy of this test
+// binary that this user can reach.
+func asOther(t *testing.T, url string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary, err := os.ReadFile(exe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "gm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	copied := filepath.Join(dir, "other")
+	for _, err := range []error{os.Chmod(dir, 0o755), os.WriteFile(copied, binary, 0o755), os.Chmod(copied, 0o755)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), copied)
+	cmd.Env = append(os.Environ(), getEnv+"="+url)
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	return cmd
+}
