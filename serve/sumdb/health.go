@@ -20,8 +20,9 @@ type health struct {
 }
 
 // candidates returns whom to ask, in order: the proxies, the address in GOSUMDB, the
-// database itself; those on the bench come last. limit is how long to ask.
-func (r *reach) candidates() (order []candidate, limit time.Duration) {
+// database itself; those on the bench come last. limit is how long to ask, and the
+// cause when that is over.
+func (r *reach) candidates() (order []candidate, limit *silenceError) {
 	var benched []candidate
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -46,9 +47,9 @@ func (r *reach) candidates() (order []candidate, limit time.Duration) {
 		add(direct, false)
 	}
 	if len(order) == 0 {
-		return benched, benchedLimit
+		return benched, &silenceError{benchedLimit}
 	}
-	return append(order, benched...), answerLimit
+	return append(order, benched...), &silenceError{answerLimit}
 }
 
 // sits reports whether a remote is on the bench. r.mu is held.
@@ -167,8 +168,8 @@ func (r *reach) down() bool {
 	if r.offline {
 		return true
 	}
-	order, limit := r.candidates()
-	return len(order) == 0 || limit == benchedLimit
+	order, _ := r.candidates()
+	return len(r.present(order)) == 0
 }
 
 // setLost notes whether the last question went without an answer, and says so when

@@ -80,7 +80,7 @@ func (r *reach) fetch(ctx context.Context, path string, accept func([]byte) erro
 		return nil, "", errOffline
 	}
 	todo, limit := r.candidates()
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, &silenceError{limit})
+	ctx, cancel := context.WithTimeoutCause(ctx, limit.limit, limit)
 	defer cancel() // ends the attempts that were slower
 	defer context.AfterFunc(r.ctx, cancel)()
 	var (
@@ -103,6 +103,9 @@ func (r *reach) fetch(ctx context.Context, path string, accept func([]byte) erro
 		if faults.absent != nil {
 			// One remote knows that it is not there; the silence of others adds nothing.
 			todo, asked = r.present(todo), r.present(asked)
+		}
+		if cause := context.Cause(ctx); cause != nil && cause != error(limit) {
+			return nil, "", cause // nobody waits any more, which says nothing about the remotes
 		}
 		if len(asked) == 0 && len(todo) == 0 {
 			r.setLost(faults.absent == nil)
@@ -127,16 +130,22 @@ func (r *reach) fetch(ctx context.Context, path string, accept func([]byte) erro
 			watch = nil
 			next()
 		case <-ctx.Done():
-			for _, c := range asked {
-				r.fail(c, context.Cause(ctx))
-				faults.add(result{from: c, err: context.Cause(ctx)})
-			}
+			r.giveUp(&faults, asked, context.Cause(ctx))
 			asked, todo = nil, nil
 		}
 	}
 }
 
-// attempt asks one remote.
+// giveUp counts those who have not answered at the end as faults.
+func (r *reach) giveUp(f *faults, asked []candidate, cause error) {
+	for _, c := range asked {
+		r.fail(c, cause)
+		f.add(result{from: c, err: cause})
+	}
+}
+
+// attempt asks one remote. Its result has room in the channel, so that it never waits
+// for a question that is over.
 func (r *reach) attempt(ctx context.Context, c candidate, path string, results chan<- result) {
 	res := result{from: c}
 	if c.relay {

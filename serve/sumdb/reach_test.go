@@ -262,3 +262,17 @@ func TestAbsentIsNotFound(t *testing.T) {
 		}
 	})
 }
+
+// TestImpatientClient gives up early, which says nothing about the remotes.
+func TestImpatientClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newReach(t, nil, []*fakeRemote{{name: "d", after: 3 * time.Second}})
+		ask(r) // it is alive
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, _, err := r.fetch(ctx, "latest", func([]byte) error { return nil })
+		if !errors.Is(err, context.DeadlineExceeded) || r.outOfReach() || r.down() {
+			t.Errorf("got %v, out of reach %v, down %v", err, r.outOfReach(), r.down())
+		}
+	})
+}

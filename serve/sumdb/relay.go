@@ -96,7 +96,7 @@ func (d *Database) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		body, err = c.tile(r.Context(), q.tile)
 	}
 	if err != nil {
-		c.refuse(w, r, err)
+		answerError(w, err)
 		return
 	}
 	w.Header().Set("Content-Type", contentType)
@@ -113,12 +113,9 @@ func (c *client) latest(ctx context.Context) ([]byte, error) {
 	return newest.note, err
 }
 
-// refuse answers an error of the database. "Not found" is kept for what is not there:
-// the go command goes on to another proxy then.
-func (c *client) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	if r.Context().Err() != nil {
-		return // the client has gone
-	}
+// answerError answers an error of the database. "Not found" is kept for what is not
+// there: the go command goes on to another proxy then.
+func answerError(w http.ResponseWriter, err error) {
 	code := http.StatusBadGateway
 	var unreached *reachError
 	var damaged *damagedError

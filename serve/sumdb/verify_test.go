@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gomirror/gomirror/cache"
@@ -232,6 +233,28 @@ func TestBlackHole(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPatience is a database that nobody reaches: a pull waits for it once.
+func TestPatience(t *testing.T) {
+	db := newTestDB(t, "sum.example.com")
+	synctest.Test(t, func(t *testing.T) {
+		s := newSetup(t, db)
+		s.cut()
+		s.Remotes = func() []Remote { return []Remote{never("hole")} }
+		d := s.open(t)
+		store := newStore(t)
+		for i, want := range []time.Duration{verifyPatience, 0, 0} {
+			start := time.Now()
+			if got, err := pull(t, d, store, mod(i), testMod(mod(i).Path)); got != cache.Unverified {
+				t.Errorf("pull %d: got %q, %v", i, got, err)
+			}
+			if took := time.Since(start); took != want {
+				t.Errorf("pull %d took %v, want %v", i, took, want)
+			}
+		}
+		d.Close()
+	})
 }
 
 // TestUserDatabase has an address of its own in GOSUMDB.
