@@ -94,6 +94,9 @@ func (d *Direct) explain(mod module.Version, err error, said string) error {
 	if said == "" {
 		said = exit.err.Error()
 	}
+	if strings.Contains(said, ".lock': File exists") {
+		d.heal() // another process's git was killed; the next try finds the way clear
+	}
 	said = strings.ReplaceAll(said, d.opts.VCSDir, "") // nobody is to look there
 	e := &OriginError{Module: mod, Text: originText(mod, said)}
 	switch {

@@ -515,13 +515,17 @@ func TestDirectStall(t *testing.T) {
 	})
 	t.Cleanup(func() { close(release) })
 	d := newTestDirect(t, host, nil)
-	d.silence, d.local = 300*time.Millisecond, 600*time.Millisecond
-	tests := []struct{ name, key, want string }{
-		{"the go command's own request", "slow.example.org/mod/@latest", "go list -m made no progress for 300ms"},
-		{"git's request", "git.example.org/mod.git/@latest", "go list -m made no progress for 600ms"},
+	tests := []struct {
+		name, key      string
+		silence, local time.Duration
+		want           string
+	}{
+		{"the go command's own request", "slow.example.org/mod/@latest", 300 * time.Millisecond, time.Minute, "go list -m made no progress for 300ms"},
+		{"git's request", "git.example.org/mod.git/@latest", time.Minute, 700 * time.Millisecond, "go list -m made no progress for 700ms"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			d.silence, d.local = tt.silence, tt.local
 			err := d.Fetch(t.Context(), Request{Key: directKey(t, tt.key)}, new(basket).sink)
 			if err == nil || !strings.HasSuffix(err.Error(), tt.want) || errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("got %v, want %q", err, tt.want)

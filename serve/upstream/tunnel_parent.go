@@ -51,7 +51,7 @@ func (t *Tunnel) dialParent(ctx context.Context, parent *url.URL, addr string) (
 	return conn, nil
 }
 
-// parentPorts are the ports of a proxy URL that names none.
+// parentPort is the port of a proxy, also of a URL that names none.
 func parentPort(u *url.URL) string {
 	switch {
 	case u.Port() != "":
