@@ -197,6 +197,10 @@ func addToolchain(c *call) error {
 		Files: map[string]string{
 			"VERSION": version + "\n",
 			"bin/go":  "#!/bin/sh\necho this is " + version + ", asked: $*\n",
+			// The go command wants to make the tools executable, so there must be some.
+			"bin/gofmt":       "#!/bin/sh\n",
+			"pkg/tool/README": "none\n",
+			"lib/README":      "none\n",
 		},
 	})
 }
