@@ -36,7 +36,7 @@ func (d *Draft) Commit(m Meta) error {
 	var contradiction *ContradictionError
 	switch {
 	case errors.As(err, &contradiction):
-		d.setAside(contradiction)
+		d.Quarantine(d.meta, contradiction)
 		return err
 	case err != nil:
 		return fmt.Errorf("commit %s: %w", d.key, err)

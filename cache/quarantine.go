@@ -38,16 +38,11 @@ func (q Quarantine) name() string {
 	return quarantineDir + "/" + hex.EncodeToString(sum[:12])
 }
 
-// Quarantine ends a draft that must not be served and keeps its bytes for a look.
-// It is no *FullError if they can't be kept, for that one means "serve the draft".
-func (d *Draft) Quarantine(reason string) error {
-	if err := d.quarantine(reason, ""); err != nil {
-		return fmt.Errorf("quarantine %s: %v", d.key, cause(err))
-	}
-	return nil
-}
-
-func (d *Draft) setAside(c *ContradictionError) {
+// Quarantine ends a draft that must not be served and keeps its bytes for a look,
+// with who delivered them and who contradicts. Where they can't be kept, the log
+// says so: the draft is as dead.
+func (d *Draft) Quarantine(m Meta, c *ContradictionError) {
+	d.meta = m
 	if err := d.quarantine(c.Error(), c.Want); err != nil {
 		d.store.log.Warn("draft not quarantined", "err", cause(err))
 	}

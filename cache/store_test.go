@@ -566,10 +566,7 @@ func TestRefuseOnAFullDisk(t *testing.T) {
 	}
 	s.disk.fault = func() error { return syscall.ENOSPC }
 	for kind, d := range drafts {
-		var full *FullError
-		if err := errors.Join(errors.New("contradiction"), d.Quarantine("test")); errors.As(err, &full) {
-			t.Errorf("kind %d: %v is a FullError, which has the draft served", kind, err)
-		}
+		d.Quarantine(Meta{}, &ContradictionError{Key: d.Key()})
 		if e, err := d.Entry(); err == nil {
 			t.Errorf("kind %d: a refused draft opens: %v", kind, e)
 		}
@@ -596,9 +593,7 @@ func TestQuarantineIsBounded(t *testing.T) {
 		if _, err := d.ReadFrom(strings.NewReader("x")); err != nil {
 			t.Fatal(err)
 		}
-		if err := d.Quarantine("test"); err != nil {
-			t.Fatal(err)
-		}
+		d.Quarantine(Meta{Upstream: "test"}, &ContradictionError{Key: d.Key(), Want: "h1:other"})
 	}
 	notes, err := s.Quarantined()
 	if err != nil || len(notes) != quarantineNotes {

@@ -193,7 +193,10 @@ func (m *Mirror) fill(ctx context.Context, id flightKey) (landing, error) {
 	switch {
 	case errors.Is(err, upstream.ErrNotModified):
 		kept.state = Revalidated
-		return kept, m.opts.Store.Touch(tree, key, m.opts.Now())
+		if err := m.opts.Store.Touch(tree, key, m.opts.Now()); err != nil {
+			m.opts.Log.Warn("still stands, and that not kept", "key", m.logKey(key), "err", err)
+		}
+		return kept, nil
 	case err == nil && !delivered:
 		return landing{}, fmt.Errorf("fetch %s: the upstream delivered something else", key)
 	case errors.Is(err, fs.ErrNotExist) && tree == cache.Public:
@@ -221,9 +224,10 @@ func (m *Mirror) keep(ctx context.Context, tree cache.Tree, key cache.Key, meta 
 	}
 	if err == nil && m.opts.Verify != nil {
 		err = m.opts.Verify(ctx, key, draft)
-		if contradiction := (*cache.ContradictionError)(nil); errors.As(err, &contradiction) {
-			err = errors.Join(err, draft.Quarantine(contradiction.Error()))
-		}
+	}
+	if contradiction := (*cache.ContradictionError)(nil); errors.As(err, &contradiction) {
+		draft.Quarantine(meta, contradiction)
+		return nil, err
 	}
 	if err == nil {
 		err = draft.Commit(meta)

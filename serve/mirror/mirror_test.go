@@ -438,8 +438,8 @@ func TestContradictionIsNeverServed(t *testing.T) {
 		}
 	}
 	aside, err := m.opts.Store.Quarantined()
-	if err != nil || len(aside) == 0 {
-		t.Errorf("quarantined %v, %v; want the zip", aside, err)
+	if err != nil || len(aside) != 1 || aside[0].Upstream != "test" || aside[0].Want != "h1:good" {
+		t.Errorf("quarantined %+v, %v; want the zip once, with who delivered and what was wanted", aside, err)
 	}
 }
 
