@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"runtime/debug"
 	"slices"
@@ -169,12 +170,22 @@ func (t *tally) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom keeps the way to sendfile open, which a plain wrapper would close.
+// ReadFrom keeps the way to sendfile open for files, which a plain wrapper would
+// close. What is in memory is better written: net/http sends the header alone before
+// it reads from r, and that is a system call more.
 func (t *tally) ReadFrom(r io.Reader) (int64, error) {
 	if t.status == 0 {
 		t.status = http.StatusOK
 	}
-	n, err := io.Copy(t.ResponseWriter, r)
+	w := io.Writer(t.ResponseWriter)
+	limited, ok := r.(*io.LimitedReader)
+	if ok {
+		_, ok = limited.R.(*os.File)
+	}
+	if !ok {
+		w = struct{ io.Writer }{w}
+	}
+	n, err := io.Copy(w, r)
 	t.bytes, t.err = t.bytes+n, err
 	return n, err
 }
