@@ -165,7 +165,7 @@ func changeConfig(env *Env, file string, k settingKey, literal string) error {
 		env.note("%s is set too and goes before %s", k.variable(), file)
 	}
 	if s, err := defaultSettings(); err == nil && daemon.Held(s.stateDir) {
-		env.note("it runs with what it was started with; to change that: gomirror stop && gomirror serve --background")
+		env.note("%s", staleSettings)
 	}
 	return nil
 }

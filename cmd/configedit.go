@@ -100,7 +100,7 @@ func lineEnd(line string, whole bool) string {
 func insertions(lines []string, key, literal string) func(yield func(string) bool) {
 	table, leaf := splitKey(key)
 	eol := "\n"
-	if len(lines) > 0 && strings.HasSuffix(lines[0], "\r\n") {
+	if strings.HasSuffix(lines[0], "\r\n") {
 		eol = "\r\n"
 	}
 	text := strings.Join(lines, "")
@@ -108,41 +108,47 @@ func insertions(lines []string, key, literal string) func(yield func(string) boo
 		text += eol
 		lines = strings.SplitAfter(text, "\n")
 	}
-	header := regexp.MustCompile(`^[ \t]*\[[ \t]*` + regexp.QuoteMeta(table) + `[ \t]*\]`)
-	anyHeader := regexp.MustCompile(`^[ \t]*\[`)
-	return func(yield func(string) bool) {
-		insert := func(at int, line string) bool {
-			return yield(strings.Join(lines[:at], "") + line + eol + strings.Join(lines[at:], ""))
-		}
-		if table != "" {
-			for i, line := range lines {
-				if header.MatchString(line) && !insert(i+1, leaf+" = "+literal) {
-					return
-				}
-			}
-			sep := ""
-			if text != "" {
-				sep = eol
-			}
-			if !yield(text + sep + "[" + table + "]" + eol + leaf + " = " + literal + eol) {
-				return
-			}
-		}
-		// A key of the root table stands before the first header, and before the
-		// comment that belongs to that header.
-		first := slices.IndexFunc(lines, anyHeader.MatchString)
-		if first < 0 {
-			first = len(lines) - 1
-		}
-		for first > 0 && (strings.TrimSpace(lines[first-1]) == "" || strings.HasPrefix(strings.TrimSpace(lines[first-1]), "#")) {
-			first--
-		}
-		for _, at := range []int{first, 0} {
-			if !insert(at, key+" = "+literal) {
-				return
-			}
-		}
+	insert := func(at int, line string) string {
+		return strings.Join(lines[:at], "") + line + eol + strings.Join(lines[at:], "")
 	}
+	dotted := insert(rootEnd(lines), key+" = "+literal)
+	if table == "" {
+		return func(yield func(string) bool) { _ = yield(dotted) && yield(insert(0, key+" = "+literal)) }
+	}
+	header := regexp.MustCompile(`^[ \t]*\[[ \t]*` + regexp.QuoteMeta(table) + `[ \t]*\]`)
+	sibling := regexp.MustCompile(`^[ \t]*` + regexp.QuoteMeta(table) + `[ \t]*\.`)
+	return func(yield func(string) bool) {
+		for i, line := range lines {
+			if header.MatchString(line) && !yield(insert(i+1, leaf+" = "+literal)) {
+				return
+			}
+		}
+		if slices.ContainsFunc(lines, sibling.MatchString) && !yield(dotted) {
+			return
+		}
+		gap := ""
+		if text != "" {
+			gap = eol
+		}
+		_ = yield(text+gap+"["+table+"]"+eol+leaf+" = "+literal+eol) && yield(dotted)
+	}
+}
+
+// rootEnd returns where a key of the root table may be inserted: before the first
+// header, and before the comment that belongs to that header.
+func rootEnd(lines []string) int {
+	at := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(strings.TrimSpace(line), "[") })
+	if at < 0 {
+		return len(lines) - 1 // the last one is what follows the last line break: nothing
+	}
+	for at > 0 {
+		above := strings.TrimSpace(lines[at-1])
+		if above != "" && !strings.HasPrefix(above, "#") {
+			break
+		}
+		at--
+	}
+	return at
 }
 
 func splitKey(key string) (table, leaf string) {

@@ -56,6 +56,7 @@ func scriptParams(t *testing.T, dir string) testscript.Params {
 			e.Setenv("GOCACHE", strings.TrimSpace(string(gocache)))
 			e.Setenv("GOTOOLCHAIN", "local")
 			e.Setenv("GOTELEMETRY", "off")
+			e.Setenv("NL", "a\nb")
 			if err := os.MkdirAll(filepath.Join(e.WorkDir, "h", "config"), 0o700); err != nil {
 				return err
 			}

@@ -64,17 +64,20 @@ func runServe(ctx context.Context, env *Env, flags *pflag.FlagSet, opts serveOpt
 	return serveForeground(ctx, env, s, opts)
 }
 
-// serveBackground leaves a daemon running. One that runs already is as good, unless
-// other things were asked of it.
+// serveBackground leaves a daemon running. One that runs already is as good; that
+// it goes by other settings than were asked for is told.
 func serveBackground(ctx context.Context, env *Env, s *settings, opts serveOptions) error {
 	state := "already running"
 	doc, err := askStatus(ctx, s)
-	if errors.Is(err, daemon.ErrNotRunning) {
+	switch {
+	case errors.Is(err, daemon.ErrNotRunning):
 		if err := startSidecar(ctx, env, s, opts); err != nil {
 			return err
 		}
 		state = "serving"
 		doc, err = askStatus(ctx, s)
+	case err == nil && (opts.rotateURL || s.fromFlags()):
+		env.note("%s", staleSettings)
 	}
 	if err != nil {
 		return err
@@ -85,6 +88,9 @@ func serveBackground(ctx context.Context, env *Env, s *settings, opts serveOptio
 	env.announce(doc, state)
 	return nil
 }
+
+// staleSettings is told who changes settings beside a running daemon.
+const staleSettings = "it runs with what it was started with; to change that: gomirror stop && gomirror serve --background"
 
 // announce tells in one line that the daemon of doc serves, and what to do next.
 func (e *Env) announce(doc *statusDoc, state string) {

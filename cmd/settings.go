@@ -88,6 +88,16 @@ func defaultSettings() (*settings, error) {
 	return s, nil
 }
 
+// fromFlags reports whether any setting was given on the command line.
+func (s *settings) fromFlags() bool {
+	for _, k := range settingKeys() {
+		if s.origins[k.name] == "--"+k.flag() {
+			return true
+		}
+	}
+	return false
+}
+
 func flagValue(flags *pflag.FlagSet, name string) (string, bool) {
 	if flags == nil || !flags.Changed(name) {
 		return "", false

@@ -1,0 +1,66 @@
+package cmd
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/mod/module"
+)
+
+func TestCovered(t *testing.T) {
+	tests := []struct {
+		pattern, by string
+		want        bool
+	}{
+		{"github.com/acme", "github.com/acme", true},
+		{"github.com/acme/x", "github.com/acme", true},
+		{"github.com/acme", "github.com/acme/x", false},
+		{"github.com/acmes", "github.com/acme", false},
+		{"git.corp.example/team", "*.corp.example", true},
+		{"*.corp.example", "*.corp.example", true},
+		{"*.corp.example/x", "*.corp.example", true},
+		{"*", "github.com/acme", false},
+		{"github.com/acme", "*", true},
+		{"*/acme", "*", true},
+		{"github.com/*", "github.com/acme", false},
+		{"github.com/*", "github.com/?", false}, // though ? matches the letter *
+		{"github.com/[ab]", "github.com/????", false},
+		{"github.com/a*", "github.com/ab*", false},
+		{"github.com/acme", "", false},
+	}
+	for _, tt := range tests {
+		if got := covered(tt.pattern, patterns(tt.by)); got != tt.want {
+			t.Errorf("covered(%q, %q) = %t, want %t", tt.pattern, tt.by, got, tt.want)
+		}
+	}
+}
+
+// FuzzCovered looks for a module that a covered pattern matches and its cover does
+// not: env would send its name to a gomirror that takes it for public.
+func FuzzCovered(f *testing.F) {
+	f.Add("github.com/*/x", "github.com/*", "github.com/acme/x/v2")
+	f.Add("a?c/[x]", "a*/x", "abc/x")
+	f.Fuzz(func(t *testing.T, pattern, by, modPath string) {
+		if strings.Contains(pattern, ",") || checkPattern(pattern) != nil || pattern == "" {
+			return
+		}
+		served := slices.DeleteFunc(patterns(by), func(p string) bool { return checkPattern(p) != nil })
+		if covered(pattern, served) && module.MatchPrefixPatterns(pattern, modPath) &&
+			!module.MatchPrefixPatterns(strings.Join(served, ","), modPath) {
+			t.Errorf("%q is said to be covered by %q, but only the first matches %q", pattern, served, modPath)
+		}
+	})
+}
+
+func TestCheckPattern(t *testing.T) {
+	tests := map[string]bool{
+		"github.com/acme": true, "*.corp.example": true, "*": true, "github.com/[ab]*": true,
+		"https://github.com/acme": false, "github.com/a b": false, "github.com/[a": false, "github.com/acme/...": false,
+	}
+	for pattern, want := range tests {
+		if err := checkPattern(pattern); (err == nil) != want {
+			t.Errorf("checkPattern(%q) = %v, want none: %t", pattern, err, want)
+		}
+	}
+}
