@@ -124,7 +124,13 @@ func (a *assembly) openStore(context.Context) (err error) {
 
 // reachUpstreams makes the chain of public upstreams.
 func (a *assembly) reachUpstreams(ctx context.Context) (err error) {
-	a.client, err = upstream.NewClient(upstream.ClientOptions{Dial: a.env.Dial, CAFile: a.s.caFile, ProxyFunc: http.ProxyFromEnvironment})
+	a.client, err = upstream.NewClient(upstream.ClientOptions{
+		Dial:      a.env.Dial,
+		CAFile:    a.s.caFile,
+		ProxyFunc: http.ProxyFromEnvironment,
+		Trusted:   a.trusted(),
+		Lookup:    a.env.Lookup,
+	})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"time"
@@ -52,6 +53,10 @@ type ClientOptions struct {
 	Dial      func(ctx context.Context, network, addr string) (net.Conn, error) // nil means net.Dialer
 	CAFile    string                                                            // PEM file added to the system's roots; "" for none
 	ProxyFunc func(*http.Request) (*url.URL, error)                             // HTTP proxy to use; nil means none
+
+	// Trusted and Lookup are as in TunnelOptions, for the hosts of redirects.
+	Trusted func(host string) bool
+	Lookup  func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
 // NewClient returns the client that all requests to upstreams share. The number of
@@ -66,20 +71,21 @@ func NewClient(opts ClientOptions) (*http.Client, error) {
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
 	}
+	configured := &http.Transport{
+		Proxy:                  opts.ProxyFunc,
+		DialContext:            limitDial(dial),
+		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout:    tlsLimit,
+		ResponseHeaderTimeout:  firstByteLimit,
+		ForceAttemptHTTP2:      true, // a custom dialer turns it off otherwise
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingLimit},
+		MaxIdleConnsPerHost:    idlePerHost,
+		IdleConnTimeout:        idleLimit,
+		MaxResponseHeaderBytes: 64 << 10, // an upstream sends well below 4 KiB
+	}
 	return &http.Client{
 		CheckRedirect: checkRedirect,
-		Transport: &http.Transport{
-			Proxy:                  opts.ProxyFunc,
-			DialContext:            limitDial(dial),
-			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout:    tlsLimit,
-			ResponseHeaderTimeout:  firstByteLimit,
-			ForceAttemptHTTP2:      true, // a custom dialer turns it off otherwise
-			HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingLimit},
-			MaxIdleConnsPerHost:    idlePerHost,
-			IdleConnTimeout:        idleLimit,
-			MaxResponseHeaderBytes: 64 << 10, // an upstream sends well below 4 KiB
-		},
+		Transport:     newRedirects(configured, opts, dial),
 	}, nil
 }
 
@@ -129,35 +135,6 @@ func (e *caError) Unwrap() error { return e.err }
 
 // Hint tells the one thing to do.
 func (e *caError) Hint() string { return "gomirror config set network.ca_file FILE" }
-
-// redirectError is a redirect that is not followed. It is a bad answer: nothing was
-// wrong with the connection.
-type redirectError struct{ reason string }
-
-func (e *redirectError) Error() string { return e.reason }
-
-// checkRedirect is [http.Client.CheckRedirect].
-func checkRedirect(req *http.Request, via []*http.Request) error {
-	last := via[len(via)-1].URL
-	if last.Scheme == "https" && req.URL.Scheme != "https" {
-		return &redirectError{fmt.Sprintf("redirect from https to %s refused", bareURL(req.URL))}
-	}
-	for _, old := range via {
-		if old.URL.String() == req.URL.String() {
-			return &redirectError{"redirect loop at " + bareURL(req.URL)}
-		}
-	}
-	if len(via) > redirectLimit {
-		return &redirectError{fmt.Sprintf("more than %d redirects, the last to %s", redirectLimit, bareURL(req.URL))}
-	}
-	// net/http keeps the password for sub-domains and tells the target where we came
-	// from. A gomirror answers 403 to a Referer, and the path may be a secret.
-	if first := via[0].URL; req.URL.Scheme != first.Scheme || req.URL.Host != first.Host {
-		req.Header.Del("Authorization")
-	}
-	req.Header.Del("Referer")
-	return nil
-}
 
 // bareURL returns u without credentials, query and fragment.
 func bareURL(u *url.URL) string {

@@ -74,9 +74,7 @@ func NewTunnel(opts TunnelOptions) (*Tunnel, error) {
 		opts.Trusted = func(string) bool { return false }
 	}
 	if opts.Lookup == nil {
-		opts.Lookup = func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		}
+		opts.Lookup = systemLookup
 	}
 	if opts.Dial == nil {
 		opts.Dial = new(net.Dialer).DialContext
@@ -164,7 +162,7 @@ const goAgent = "Go-http-client/1.1"
 
 // dial connects to addr, "host:port" as the child asked for it.
 func (t *Tunnel) dial(ctx context.Context, addr string) (net.Conn, error) {
-	host, port, err := net.SplitHostPort(addr)
+	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("read the address %q: %w", addr, err)
 	}
@@ -183,52 +181,7 @@ func (t *Tunnel) dial(ctx context.Context, addr string) (net.Conn, error) {
 	if t.opts.Trusted(host) {
 		return t.dialOne(ctx, addr)
 	}
-	addrs, err := t.resolve(ctx, host)
-	if err != nil {
-		return nil, err
-	}
-	var first error
-	for _, ip := range addrs {
-		// The address that was checked, not the name: a second look-up could
-		// answer otherwise.
-		conn, err := t.dialOne(ctx, net.JoinHostPort(ip.String(), port))
-		if err == nil {
-			return conn, nil
-		}
-		if first == nil {
-			first = fmt.Errorf("connect to %s: %w", host, err)
-		}
-	}
-	return nil, first
-}
-
-// resolve returns the addresses of host that a child may reach.
-func (t *Tunnel) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
-	if err := refuseLiteral(host); err != nil {
-		return nil, err
-	}
-	addrs, err := []netip.Addr(nil), error(nil)
-	if ip, perr := netip.ParseAddr(host); perr == nil {
-		addrs = []netip.Addr{ip}
-	} else if addrs, err = t.opts.Lookup(ctx, host); err != nil {
-		return nil, err
-	}
-	var allowed []netip.Addr
-	var refused error
-	for _, ip := range addrs {
-		if why := inner(ip); why != "" {
-			refused = &refusedError{host, ip.String(), why}
-			continue
-		}
-		allowed = append(allowed, ip.Unmap())
-	}
-	if len(allowed) > 0 {
-		return allowed, nil
-	}
-	if refused == nil {
-		refused = &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
-	}
-	return nil, refused
+	return dialPublic(ctx, t.opts.Lookup, func(ctx context.Context, _, addr string) (net.Conn, error) { return t.dialOne(ctx, addr) }, addr)
 }
 
 func (t *Tunnel) dialOne(ctx context.Context, addr string) (net.Conn, error) {

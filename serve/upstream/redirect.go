@@ -1,0 +1,162 @@
+package upstream
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+)
+
+// redirects sends requests to the hosts that the user has configured by one
+// transport and those to hosts that a redirect has named by another, which dials no
+// address inside the user's network: an upstream must not aim us at a router or at a
+// cloud's metadata service.
+type redirects struct {
+	configured, learned http.RoundTripper
+	proxy               func(*http.Request) (*url.URL, error)
+	trusted             func(host string) bool
+}
+
+func newRedirects(configured *http.Transport, opts ClientOptions, dial dialFunc) *redirects {
+	r := &redirects{configured: configured, proxy: opts.ProxyFunc, trusted: opts.Trusted}
+	if r.proxy == nil {
+		r.proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
+	}
+	if r.trusted == nil {
+		r.trusted = func(string) bool { return false }
+	}
+	lookup := opts.Lookup
+	if lookup == nil {
+		lookup = systemLookup
+	}
+	learned := configured.Clone()
+	learned.DialContext = limitDial(func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return dialPublic(ctx, lookup, dial, addr)
+	})
+	r.learned = learned
+	return r
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (r *redirects) RoundTrip(req *http.Request) (*http.Response, error) {
+	first := req
+	for first.Response != nil { // the redirect that led to this request
+		first = first.Response.Request
+	}
+	if req.URL.Host == first.URL.Host || r.trusted(req.URL.Hostname()) {
+		return r.configured.RoundTrip(req)
+	}
+	parent, err := r.proxy(req)
+	if err != nil {
+		return nil, err
+	}
+	if parent == nil {
+		return r.learned.RoundTrip(req)
+	}
+	// The user's proxy looks names up by itself, and its own address is no stranger's.
+	if err := refuseLiteral(req.URL.Hostname()); err != nil {
+		return nil, err
+	}
+	return r.configured.RoundTrip(req)
+}
+
+// CloseIdleConnections serves [http.Client.CloseIdleConnections].
+func (r *redirects) CloseIdleConnections() {
+	for _, t := range []http.RoundTripper{r.configured, r.learned} {
+		if c, ok := t.(interface{ CloseIdleConnections() }); ok {
+			c.CloseIdleConnections()
+		}
+	}
+}
+
+type (
+	dialFunc   func(ctx context.Context, network, addr string) (net.Conn, error)
+	lookupFunc func(ctx context.Context, host string) ([]netip.Addr, error)
+)
+
+func systemLookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
+// dialPublic connects to addr, "host:port", at the addresses that were checked and
+// not by name: a second look-up could answer otherwise.
+func dialPublic(ctx context.Context, lookup lookupFunc, dial dialFunc, addr string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("read the address %q: %w", addr, err)
+	}
+	addrs, err := publicAddrs(ctx, lookup, host)
+	if err != nil {
+		return nil, err
+	}
+	var first error
+	for _, ip := range addrs {
+		conn, err := dial(ctx, "tcp", net.JoinHostPort(ip.String(), port))
+		if err == nil {
+			return conn, nil
+		}
+		first = cmp.Or(first, fmt.Errorf("connect to %s: %w", host, err))
+	}
+	return nil, first
+}
+
+// publicAddrs returns the addresses of host that a stranger may send us to.
+func publicAddrs(ctx context.Context, lookup lookupFunc, host string) ([]netip.Addr, error) {
+	if err := refuseLiteral(host); err != nil {
+		return nil, err
+	}
+	addrs, err := []netip.Addr(nil), error(nil)
+	if ip, perr := netip.ParseAddr(host); perr == nil {
+		addrs = []netip.Addr{ip}
+	} else if addrs, err = lookup(ctx, host); err != nil {
+		return nil, err
+	}
+	var allowed []netip.Addr
+	var refused error
+	for _, ip := range addrs {
+		if why := inner(ip); why != "" {
+			refused = &refusedError{host, ip.String(), why}
+			continue
+		}
+		allowed = append(allowed, ip.Unmap())
+	}
+	switch {
+	case len(allowed) > 0:
+		return allowed, nil
+	case refused != nil:
+		return nil, refused
+	}
+	return nil, &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
+}
+
+// redirectError is a redirect that is not followed. It is a bad answer: nothing was
+// wrong with the connection.
+type redirectError struct{ reason string }
+
+func (e *redirectError) Error() string { return e.reason }
+
+// checkRedirect is [http.Client.CheckRedirect].
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	last := via[len(via)-1].URL
+	if last.Scheme == "https" && req.URL.Scheme != "https" {
+		return &redirectError{fmt.Sprintf("redirect from https to %s refused", bareURL(req.URL))}
+	}
+	for _, old := range via {
+		if old.URL.String() == req.URL.String() {
+			return &redirectError{"redirect loop at " + bareURL(req.URL)}
+		}
+	}
+	if len(via) > redirectLimit {
+		return &redirectError{fmt.Sprintf("more than %d redirects, the last to %s", redirectLimit, bareURL(req.URL))}
+	}
+	// net/http keeps the password for sub-domains and tells the target where we came
+	// from. A gomirror answers 403 to a Referer, and the path may be a secret.
+	if first := via[0].URL; req.URL.Scheme != first.Scheme || req.URL.Host != first.Host {
+		req.Header.Del("Authorization")
+	}
+	req.Header.Del("Referer")
+	return nil
+}

@@ -1,0 +1,103 @@
+package upstream_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gomirror/gomirror/cache"
+	"github.com/gomirror/gomirror/serve/upstream"
+)
+
+// An upstream that redirects chooses a host for us. Only what a stranger could reach
+// too is dialled: 0 connections to inner addresses, whatever their spelling.
+func TestRedirectToInnerAddress(t *testing.T) {
+	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, "v1.0.0\n")
+	}))
+	defer target.Close()
+	_, port, _ := net.SplitHostPort(target.Listener.Addr().String())
+
+	tests := []struct {
+		name, host string
+		resolves   string // what the name look-up says of it
+		trusted    string
+		want       string // dialled address, "" for none
+	}{
+		{"loopback", "127.0.0.1", "", "", ""},
+		{"loopback by name", "localhost", "", "", ""},
+		{"loopback in IPv6 clothes", "[::ffff:127.0.0.1]", "", "", ""},
+		{"short form", "127.1", "", "", ""},
+		{"hexadecimal", "0x7f.1", "", "", ""},
+		{"metadata service", "169.254.169.254", "", "", ""},
+		{"private address behind a name", "cdn.example.com", "10.0.0.1", "", ""},
+		{"metadata service behind a name", "cdn.example.com", "169.254.169.254", "", ""},
+		{"unique local address behind a name", "cdn.example.com", "fd00:ec2::254", "", ""},
+		{"public host", "cdn.example.com", "198.51.100.7", "", "198.51.100.7"},
+		{"inner host that the user has named", "store.corp", "10.0.0.1", "store.corp", "store.corp"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				http.Redirect(w, r, "http://"+tt.host+":"+port+"/list", http.StatusFound)
+			}))
+			defer mirror.Close()
+			var mu sync.Mutex
+			var dialled []string
+			client, err := upstream.NewClient(upstream.ClientOptions{
+				Trusted: func(host string) bool { return host == tt.trusted },
+				Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
+					if tt.resolves == "" {
+						return nil, fmt.Errorf("look-up of %s", host)
+					}
+					return []netip.Addr{netip.MustParseAddr(tt.resolves)}, nil
+				},
+				Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					var d net.Dialer
+					if addr == mirror.Listener.Addr().String() {
+						return d.DialContext(ctx, network, addr)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					dialled = append(dialled, strings.TrimSuffix(addr, ":"+port))
+					return d.DialContext(ctx, network, target.Listener.Addr().String())
+				},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			key, err := cache.ParseKey("example.com/m/@v/list")
+			if err != nil {
+				t.Fatal(err)
+			}
+			entries, err := upstream.ParseList(mirror.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			chain, err := upstream.NewChain(upstream.ChainOptions{Entries: entries, Client: client})
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = chain.Fetch(t.Context(), upstream.Request{Key: key}, func(_ cache.Key, _ cache.Meta, body io.Reader) error {
+				_, err := io.Copy(io.Discard, body)
+				return err
+			})
+			if got := strings.Join(dialled, " "); got != tt.want {
+				t.Errorf("dialled %q, want %q", got, tt.want)
+			}
+			if tt.want == "" && (err == nil || !strings.Contains(err.Error(), "refuse to connect to")) {
+				t.Errorf("got error %v, want the refusal", err)
+			}
+			if tt.want != "" && err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
