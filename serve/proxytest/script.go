@@ -35,6 +35,8 @@ type stageKey struct{}
 func Setup(env *testscript.Env) error {
 	s := &stage{dir: env.WorkDir, upstreams: make(map[string]*Upstream)}
 	env.Values[stageKey{}] = s
+	// Under -race every program waits a second when it ends, and scripts run hundreds.
+	env.Setenv("GORACE", "atexit_sleep_ms=0")
 	env.Defer(func() {
 		for _, u := range s.upstreams {
 			u.Stop()
