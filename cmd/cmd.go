@@ -13,6 +13,7 @@ package cmd
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -33,6 +34,9 @@ type Env struct {
 	Getenv  func(string) string
 	Environ func() []string
 	Now     func() time.Time
+
+	// Caller returns the name of the program that started us, "" if not known.
+	Caller func() string
 
 	// Exec runs a program in dir with exactly the given environment and returns
 	// its standard output. The error tells what the program said on stderr.
@@ -67,6 +71,7 @@ func OSEnv() *Env {
 		Getenv:  os.Getenv,
 		Environ: os.Environ,
 		Now:     time.Now,
+		Caller:  callerName,
 		Exec:    execProgram,
 	}
 }
@@ -133,6 +138,15 @@ has served once it serves again without a network.
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd(env.Args...)
 	return root
+}
+
+// callerName reads what Linux tells about our parent; elsewhere there is no such file.
+func callerName() string {
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", os.Getppid()))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(name))
 }
 
 // execProgram runs a child of ours. A child is looked up in PATH once; a program in

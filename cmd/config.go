@@ -29,24 +29,41 @@ func newConfig(env *Env) *cobra.Command {
 		Use:   "get KEY",
 		Short: "Print one setting",
 		Args:  arguments("KEY"),
-		RunE:  func(_ *cobra.Command, args []string) error { return runConfigGet(env, args[0]) },
+
+		ValidArgsFunction: completeKey,
+		RunE:              func(_ *cobra.Command, args []string) error { return runConfigGet(env, args[0]) },
 	}, &cobra.Command{
 		Use:   "set KEY VALUE",
 		Short: "Write one setting to config.toml",
 		Long:  "Write one setting to config.toml. The elements of a list are separated by commas.",
 		Args:  arguments("KEY VALUE"),
-		RunE:  func(_ *cobra.Command, args []string) error { return runConfigSet(env, args[0], args[1]) },
+
+		ValidArgsFunction: completeKey,
+		RunE:              func(_ *cobra.Command, args []string) error { return runConfigSet(env, args[0], args[1]) },
 	}, &cobra.Command{
 		Use:   "unset KEY",
 		Short: "Remove one setting from config.toml",
 		Args:  arguments("KEY"),
-		RunE:  func(_ *cobra.Command, args []string) error { return runConfigUnset(env, args[0]) },
+
+		ValidArgsFunction: completeKey,
+		RunE:              func(_ *cobra.Command, args []string) error { return runConfigUnset(env, args[0]) },
 	}, &cobra.Command{
 		Use:   "path",
 		Short: "Print the path of config.toml",
 		Args:  arguments(""),
 		RunE:  func(*cobra.Command, []string) error { return runConfigPath(env) },
 	})
+}
+
+// completeKey offers the names of the settings to the shell's completion.
+func completeKey(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var names []cobra.Completion
+	if len(args) == 0 {
+		for _, k := range settingKeys() {
+			names = append(names, cobra.CompletionWithDesc(k.name, strings.ReplaceAll(k.usage, "`", "")))
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 // settingDoc is one setting in JSON.

@@ -15,11 +15,12 @@ import (
 
 // envOptions are the flags of env.
 type envOptions struct {
-	shell    string
-	fallback string
+	shell    string // a name of dialects, or "" to find out
+	fallback string // one of fallbacks, or "" to follow the table
 	unset    bool
 }
 
+// newEnv declares env. Its help shows the eval first: that is what people look up.
 func newEnv(env *Env) *cobra.Command {
 	var opts envOptions
 	c := &cobra.Command{
@@ -42,6 +43,7 @@ It starts, fetches and writes nothing.`,
 	return c
 }
 
+// runEnv prints notes after the statements, so that a terminal shows them last.
 func runEnv(ctx context.Context, env *Env, opts envOptions) error {
 	write, err := env.dialectNamed(opts.shell)
 	if err != nil {
@@ -67,11 +69,15 @@ func runEnv(ctx context.Context, env *Env, opts envOptions) error {
 	for _, note := range notes {
 		env.note("%s", note)
 	}
+	if env.onTerminal() && len(list) > 0 {
+		env.note("printed only; to run it: eval \"$(gomirror env)\"")
+	}
 	return nil
 }
 
 // settingUp returns the assignments that point a shell at gomirror, and what to tell
-// the user about them.
+// the user about them. The order is: what the user has, whether that forbids us,
+// whether the listener is ours, what it serves, and only then a plan.
 func settingUp(ctx context.Context, env *Env, orig originals, fallback string) ([]assignment, []string, error) {
 	s, err := loadSettings(env, nil)
 	if err != nil {
@@ -89,7 +95,7 @@ func settingUp(ctx context.Context, env *Env, orig originals, fallback string) (
 		fallback: fallback,
 		cacheDir: s.cacheDir,
 	}
-	if in.proxy == "" {
+	if in.proxy == "" { // it held nothing but us, so the user's own is not known
 		own, err := builtinGoEnv(ctx, env)
 		if err != nil {
 			return nil, nil, err
@@ -112,10 +118,12 @@ func settingUp(ctx context.Context, env *Env, orig originals, fallback string) (
 		if err != nil {
 			return nil, nil, err
 		}
-		in.served, in.upstream, in.cacheDir = doc.Served, doc.Upstream, cmp.Or(doc.Cache.Dir, s.cacheDir)
+		in.served, in.private = doc.Served, doc.Private
+		in.upstream, in.cacheDir = doc.Upstream, cmp.Or(doc.Cache.Dir, s.cacheDir)
 	} else {
 		notes = append(notes, fmt.Sprintf("not running, so go falls back; to start it on %s: gomirror serve --background", c.addr))
 	}
+	// Of a daemon that is down it is the next one's upstream that counts.
 	in.upstream = cmp.Or(in.upstream, s.upstream, in.proxy)
 	p, err := makePlan(in)
 	if err != nil {
@@ -178,9 +186,6 @@ func (e *Env) differs(a assignment) bool {
 func (e *Env) printAssignments(write dialect, list []assignment) error {
 	if err := checkValues(list); err != nil {
 		return err
-	}
-	if len(list) == 0 && !e.json {
-		return nil
 	}
 	text, err := write(list)
 	if err != nil {

@@ -43,6 +43,11 @@ func (e *Env) colored() bool {
 	case e.Getenv("TERM") == "dumb":
 		return false
 	}
+	return e.onTerminal()
+}
+
+// onTerminal reports whether somebody looks at stdout.
+func (e *Env) onTerminal() bool {
 	f, ok := e.Stdout.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }

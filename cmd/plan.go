@@ -22,9 +22,10 @@ type planInput struct {
 	address  string   // our URL with its capability
 	user     goEnv    // what the user has without us
 	proxy    string   // their GOPROXY without our address, or the go command's default
-	config   []string // setting private
+	config   []string // setting private of this process
 	running  bool     // a daemon has proven to be ours
-	served   []string // the patterns it serves as private
+	served   []string // setting private of that daemon
+	private  []string // all patterns that it treats as private, wherever it has them from
 	upstream string   // its upstream, or what the next one will have
 	token    bool     // a token for a private host exists
 	fallback string   // "" or one of fallbacks
@@ -51,18 +52,20 @@ func makePlan(in planInput) (plan, error) {
 		p.note("GOPROXY=off forbids downloads, so nothing is set")
 		return p, nil
 	case "direct":
-		// Without a mirror is what they said; "S|direct" is only what we said.
+		// "No mirror" is what they said, unless it is the rest of our own "S|direct".
 		if in.proxy == in.user.GOPROXY && asksMirror(in.upstream) {
-			return plan{}, failf("gomirror config set upstream direct && gomirror stop && gomirror serve --background",
+			return plan{}, failf("gomirror config set upstream direct; gomirror stop; gomirror serve --background",
 				"your GOPROXY=direct says no mirror, but gomirror asks %s", redactList(in.upstream))
 		}
 	}
 	p.setPatterns(in)
-	private := len(in.config) > 0 || p.set["GONOPROXY"] != "" || in.token
+	// Also when the pattern is only the daemon's: another shell of the same user set
+	// it, and the module may be pulled in this one.
+	private := p.set["GONOPROXY"] != "" || len(in.private) > 0 || in.token
 	if p.set["GOPROXY"], err = proxyList(in, private); err != nil {
 		return plan{}, err
 	}
-	if in.token && len(in.config) == 0 && p.set["GONOPROXY"] == "" {
+	if in.token && p.set["GONOPROXY"] == "" && len(in.private) == 0 {
 		p.note("a token is set and no private pattern: gomirror config set private github.com/YOURORG")
 	}
 	if db := relayedDatabase(in.user.GOSUMDB); db != in.user.GOSUMDB {
@@ -75,7 +78,8 @@ func makePlan(in planInput) (plan, error) {
 // private.
 func (p *plan) setPatterns(in planInput) {
 	goPrivate, noProxy := patterns(in.user.GOPRIVATE), patterns(in.user.GONOPROXY)
-	if len(in.config)+len(goPrivate)+len(noProxy) == 0 {
+	config := unite(in.config, in.served) // serve --private counts as much as config.toml
+	if len(config)+len(goPrivate)+len(noProxy) == 0 {
 		return
 	}
 	// The daemon's patterns decide what it does, not this shell's: what it would not
@@ -85,21 +89,22 @@ func (p *plan) setPatterns(in planInput) {
 	if !in.running {
 		served = in.config
 	}
-	keep := slices.DeleteFunc(unite(goPrivate, noProxy, in.config), func(pattern string) bool {
+	keep := slices.DeleteFunc(unite(goPrivate, noProxy, config), func(pattern string) bool {
 		return covered(pattern, served)
 	})
 	p.set["GONOPROXY"] = matchNothing
 	if len(keep) > 0 {
 		p.set["GONOPROXY"] = strings.Join(keep, ",")
-		p.keepNotes(keep, in.config)
+		p.keepNotes(keep, config)
 	}
 	switch {
-	case len(in.config) > 0:
-		p.set["GOPRIVATE"] = strings.Join(unite(goPrivate, in.config), ",")
+	case len(config) > 0:
+		p.set["GOPRIVATE"] = strings.Join(unite(goPrivate, config), ",")
 		fallthrough
 	case len(goPrivate) > 0:
-		p.set["GONOSUMDB"] = strings.Join(unite(patterns(in.user.GONOSUMDB), goPrivate, in.config), ",")
+		p.set["GONOSUMDB"] = strings.Join(unite(patterns(in.user.GONOSUMDB), goPrivate, config), ",")
 	default:
+		// GONOPROXY alone is also used for public forks, whose checksums are wanted.
 		noSum := patterns(in.user.GONOSUMDB)
 		for _, pattern := range noProxy {
 			if !covered(pattern, noSum) {
@@ -113,14 +118,18 @@ func (p *plan) setPatterns(in planInput) {
 func (p *plan) keepNotes(keep, config []string) {
 	var unknown []string
 	for _, pattern := range keep {
-		if covered(pattern, config) {
+		switch {
+		case pattern == "*":
+			// No advice: as a setting it would cut off the mirror for everything.
+			p.note("GOPRIVATE or GONOPROXY is *, so go fetches everything by itself and gomirror serves nothing")
+		case covered(pattern, config):
 			p.note("go fetches %s by itself until gomirror restarts with it: gomirror stop && gomirror serve --background", pattern)
-		} else {
+		default:
 			unknown = append(unknown, pattern)
 		}
 	}
 	if len(unknown) > 0 {
-		p.note("go fetches %s by itself as before; to have it cached: gomirror config set private %s",
+		p.note("go fetches %s by itself as before; to have it cached: gomirror config set private '%s'",
 			strings.Join(unknown, ","), strings.Join(unite(config, unknown), ","))
 	}
 }
@@ -129,11 +138,12 @@ func (p *plan) keepNotes(keep, config []string) {
 // name: it would learn that name when we are down, and on each of our 404s.
 func proxyList(in planInput, private bool) (string, error) {
 	switch in.fallback {
-	case "off":
+	case "off": // go then shows our error texts, not those of what comes after us
 		return in.address, nil
 	case "direct":
 		return in.address + "|direct", nil
 	case "cache":
+		// go reads our trees as file proxies when we are down: no network at all.
 		list := in.address
 		for _, tree := range []string{"download", "private"} {
 			list += "|" + fileURL(filepath.Join(in.cacheDir, tree))
@@ -152,6 +162,7 @@ func proxyList(in planInput, private bool) (string, error) {
 	return in.address + "|" + in.proxy, nil
 }
 
+// note keeps a text for after the statements.
 func (p *plan) note(format string, args ...any) {
 	p.notes = append(p.notes, fmt.Sprintf(format, args...))
 }
@@ -164,7 +175,8 @@ func asksMirror(list string) bool {
 	})
 }
 
-// redactList returns a GOPROXY list without passwords.
+// redactList returns a GOPROXY list without passwords, to be shown. What can't be
+// parsed is not shown at all, for nobody knows where in it a password is.
 func redactList(list string) string {
 	entries, err := upstream.ParseList(list)
 	if err != nil {
@@ -191,7 +203,7 @@ func redactList(list string) string {
 func relayedDatabase(gosumdb string) string {
 	fields := strings.Fields(gosumdb)
 	switch {
-	case gosumdb == "sum.golang.google.cn":
+	case gosumdb == "sum.golang.google.cn": // cmd/go gives the alias the URL of its own name
 		return "sum.golang.org"
 	case len(fields) == 2:
 		return fields[0]

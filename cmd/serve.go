@@ -15,6 +15,7 @@ import (
 type serveOptions struct {
 	background bool
 	rotateURL  bool
+	detached   bool // we are the child that --background started
 }
 
 func newServe(env *Env) *cobra.Command {
@@ -30,6 +31,8 @@ func newServe(env *Env) *cobra.Command {
 	flags := c.Flags()
 	flags.BoolVar(&opts.background, "background", false, "return once it answers, and leave it running")
 	flags.BoolVar(&opts.rotateURL, "rotate-url", false, "take a new address: shells set up before need gomirror env again")
+	flags.BoolVar(&opts.detached, "detached", false, "log to the state folder")
+	_ = flags.MarkHidden("detached") // its only error is a wrong name
 	settingFlags(flags, "upstream", "private", "listen", "cache.dir", "allow_host", "offline")
 	return c
 }

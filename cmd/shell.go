@@ -32,12 +32,12 @@ func dialects() map[string]dialect {
 }
 
 // dialectNamed returns a dialect. Without a name it is POSIX, which all shells but
-// fish read; who has fish as login shell gets that.
+// fish read.
 func (e *Env) dialectNamed(name string) (dialect, error) {
 	switch {
 	case name == "" && e.json:
 		name = "json"
-	case name == "" && path.Base(e.Getenv("SHELL")) == "fish":
+	case name == "" && e.callerIsFish():
 		name = "fish"
 	case name == "":
 		name = "posix"
@@ -49,6 +49,19 @@ func (e *Env) dialectNamed(name string) (dialect, error) {
 		return nil, usagef(strings.TrimSuffix(hint, " "), "unknown shell %q: want %s", name, strings.Join(names, ", "))
 	}
 	return d, nil
+}
+
+// callerIsFish reports whether a fish reads our output. SHELL is the login shell, and
+// who has fish there still runs scripts and direnv's .envrc in bash; so where the
+// system tells who called us, a shell of that kind goes before.
+func (e *Env) callerIsFish() bool {
+	switch e.Caller() {
+	case "sh", "bash", "zsh", "dash", "ash", "ksh":
+		return false
+	case "fish":
+		return true
+	}
+	return path.Base(e.Getenv("SHELL")) == "fish"
 }
 
 // checkValues refuses what can't be given to a shell. A line break would end a

@@ -78,7 +78,7 @@ func startSidecar(ctx context.Context, env *Env, s *settings, opts serveOptions)
 	if err != nil {
 		return fmt.Errorf("find our own program: %w", err)
 	}
-	args, environ := []string{"serve"}, env.Environ()
+	args, environ := []string{"serve", "--detached"}, env.Environ()
 	if opts.rotateURL {
 		args = append(args, "--rotate-url")
 	}
@@ -102,7 +102,7 @@ func startSidecar(ctx context.Context, env *Env, s *settings, opts serveOptions)
 		Args:     args,
 		Env:      environ,
 		StateDir: s.stateDir,
-		LogFile:  filepath.Join(s.stateDir, "gomirror.log"),
+		LogFile:  filepath.Join(s.stateDir, logFile),
 	})
 	return err
 }

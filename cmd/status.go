@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -34,20 +35,23 @@ type statusDoc struct {
 	Quarantine    []alarmDoc `json:"quarantine,omitempty"`
 }
 
+// cacheDoc is an object of its own because it will grow: size, limit, entries.
 type cacheDoc struct {
 	Dir string `json:"dir"`
 }
 
+// statsDoc counts since the daemon started.
 type statsDoc struct {
 	Hits         int64 `json:"hits"`
 	Misses       int64 `json:"misses"`
 	Stale        int64 `json:"stale"`
 	Revalidated  int64 `json:"revalidated"`
 	Errors       int64 `json:"errors"`
-	FetchedBytes int64 `json:"fetched_bytes"`
-	ServedBytes  int64 `json:"served_bytes"`
+	FetchedBytes int64 `json:"fetched_bytes"` // from upstreams
+	ServedBytes  int64 `json:"served_bytes"`  // to the go command
 }
 
+// sumdbDoc is one checksum database.
 type sumdbDoc struct {
 	Name       string `json:"name"`
 	TreeSize   int64  `json:"tree_size"`
@@ -63,12 +67,8 @@ type alarmDoc struct {
 	At      time.Time `json:"at"`
 }
 
-// patternsDoc is what the daemon says on GET /patterns.
-type patternsDoc struct {
-	Private []string `json:"private"`
-	Served  []string `json:"served"`
-}
-
+// newStatus declares status. The capability is in no output unless asked for, since
+// people paste a status into bug reports.
 func newStatus(env *Env) *cobra.Command {
 	var showURL bool
 	c := &cobra.Command{
@@ -81,6 +81,8 @@ func newStatus(env *Env) *cobra.Command {
 	return c
 }
 
+// runStatus never starts a daemon: a status that does so tells about another one than
+// was asked for. Before it shows an address it has the listener prove itself.
 func runStatus(ctx context.Context, env *Env, showURL bool) error {
 	s, err := loadSettings(env, nil)
 	if err != nil {
@@ -88,7 +90,7 @@ func runStatus(ctx context.Context, env *Env, showURL bool) error {
 	}
 	doc, err := askStatus(ctx, s)
 	if errors.Is(err, daemon.ErrNotRunning) && env.json {
-		// Not running is an answer too.
+		// For a script, not running is an answer too.
 		return errors.Join(env.printJSON(statusDoc{SchemaVersion: 1}), err)
 	}
 	if err != nil {
@@ -117,18 +119,20 @@ type sheet struct {
 	b strings.Builder
 }
 
+// labelWidth is that of the first column, with its gap.
 const labelWidth = 10
 
+// row pads the label itself: the escapes of its style have no width.
 func (t *sheet) row(label, value string) {
 	fmt.Fprintf(&t.b, "%s%s%s\n", t.p.label.Render(label), strings.Repeat(" ", labelWidth-len(label)), value)
 }
 
 // list is a row whose items go on in further lines where the first is full.
-func (t *sheet) list(label string, items []string) {
+func (t *sheet) list(label string, items []string, sep string) {
 	line := ""
 	for i, item := range items {
 		if i < len(items)-1 {
-			item += ","
+			item += sep
 		}
 		if line != "" && labelWidth+len(line)+1+len(item) > statusWidth {
 			t.row(label, line)
@@ -139,6 +143,8 @@ func (t *sheet) list(label string, items []string) {
 	t.row(label, line)
 }
 
+// render returns the human form of the document. Every fact is in the words, so that
+// nothing is lost without colour.
 func (d *statusDoc) render(p palette, now time.Time) string {
 	t := &sheet{p: p}
 	state := p.good.Render("running")
@@ -153,11 +159,11 @@ func (d *statusDoc) render(p palette, now time.Time) string {
 	t.row("cache", d.Cache.Dir)
 	t.row("upstream", d.Upstream)
 	if len(d.Private) > 0 {
-		t.list("private", d.Private)
+		t.list("private", d.Private, ",")
 	}
 	st := d.Stats
 	t.list("requests", []string{count(st.Hits, "hit"), count(st.Misses, "miss"), fmt.Sprintf("%d stale", st.Stale),
-		fmt.Sprintf("%d revalidated", st.Revalidated), count(st.Errors, "error")})
+		fmt.Sprintf("%d revalidated", st.Revalidated), count(st.Errors, "error")}, ",")
 	t.row("bytes", fmt.Sprintf("%s fetched, %s served", size(st.FetchedBytes), size(st.ServedBytes)))
 	for _, db := range d.SumDB {
 		t.row("checksums", db.render(p))
@@ -167,15 +173,16 @@ func (d *statusDoc) render(p palette, now time.Time) string {
 	}
 	for _, q := range d.Quarantine {
 		t.row("alarm", p.bad.Render(fmt.Sprintf("%s@%s set aside on %s", q.Module, q.Version, q.At.Local().Format(time.DateTime))))
-		t.list("", strings.Fields(q.Reason))
+		t.list("", strings.Fields(printable(q.Reason)), "")
 	}
 	return t.b.String()
 }
 
+// render puts the worst news about a database first.
 func (d *sumdbDoc) render(p palette) string {
 	switch {
 	case d.Fork != "":
-		return d.Name + " " + p.bad.Render("contradicts itself: "+d.Fork)
+		return d.Name + " " + p.bad.Render("contradicts itself: "+printable(d.Fork))
 	case d.OutOfReach:
 		return d.Name + " " + p.warn.Render("out of reach")
 	case d.TreeSize == 0:
@@ -208,6 +215,17 @@ func size(n int64) string {
 	return fmt.Sprintf("%.*f %s", max(0, 2-len(fmt.Sprint(int(f)))+1), f, units[i])
 }
 
+// printable drops what a terminal would obey. Reasons quote what upstreams sent.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsGraphic(r) {
+			return r
+		}
+		return -1
+	}, text)
+}
+
+// count writes "1 hit" and "2 hits".
 func count(n int64, noun string) string {
 	switch {
 	case n == 1:
