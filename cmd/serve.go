@@ -14,10 +14,12 @@ import (
 // serveOptions are the flags of serve that are no settings.
 type serveOptions struct {
 	background bool
-	rotateURL  bool
+	rotateURL  bool // take a new capability
 	detached   bool // we are the child that --background started
 }
 
+// newServe declares serve. Settings that need no flag have none: the fewer flags, the
+// less a start in one shell differs from a start in another.
 func newServe(env *Env) *cobra.Command {
 	var opts serveOptions
 	c := &cobra.Command{
@@ -43,7 +45,7 @@ func settingFlags(flags *pflag.FlagSet, names ...string) {
 	for _, name := range names {
 		k, err := findKey(name, "")
 		if err != nil {
-			panic(err)
+			panic(err) // a name misspelt in this package
 		}
 		switch k.field(&settings{}).(type) {
 		case *bool:
@@ -56,6 +58,8 @@ func settingFlags(flags *pflag.FlagSet, names ...string) {
 	}
 }
 
+// runServe reads the settings before it decides anything, so that a mistake in them
+// is told here and not in the log of a child.
 func runServe(ctx context.Context, env *Env, flags *pflag.FlagSet, opts serveOptions) error {
 	s, err := loadSettings(env, flags)
 	if err != nil {
@@ -95,7 +99,8 @@ func serveBackground(ctx context.Context, env *Env, s *settings, opts serveOptio
 // staleSettings is told who changes settings beside a running daemon.
 const staleSettings = "it runs with what it was started with; to change that: gomirror stop && gomirror serve --background"
 
-// announce tells in one line that the daemon of doc serves, and what to do next.
+// announce tells in one line that the daemon of doc serves, and what to do next. The
+// address is shown without the capability: this line ends up in logs.
 func (e *Env) announce(doc *statusDoc, state string) {
 	if e.quiet {
 		return

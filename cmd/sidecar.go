@@ -36,6 +36,7 @@ func findSidecar(ctx context.Context, s *settings) (*sidecar, error) {
 	switch {
 	case proof == daemon.Ours:
 		c.running = true
+	// A listener that is not ours must not get the capability: it would answer as us.
 	case proof == daemon.Foreign:
 		return nil, failf("gomirror serve --background --listen 127.0.0.1:0",
 			"find gomirror: another program listens on its address %s", addr)
@@ -45,7 +46,8 @@ func findSidecar(ctx context.Context, s *settings) (*sidecar, error) {
 	return c, nil
 }
 
-// url is what stands in GOPROXY.
+// url is what stands in GOPROXY. It holds the capability: whoever has it can read
+// what we serve, so it is printed by env and by --show-url and nowhere else.
 func (c *sidecar) url() string { return fmt.Sprintf("http://%s/t/%s", c.addr, c.capability) }
 
 // askStatus asks the daemon on its control socket, which only we can have opened.
@@ -58,7 +60,7 @@ func askStatus(ctx context.Context, s *settings) (*statusDoc, error) {
 	if err := client.Status(ctx, &doc); err != nil {
 		return nil, err
 	}
-	doc.SchemaVersion, doc.Running = 1, true
+	doc.SchemaVersion, doc.Running = 1, true // what the daemon can't say about itself
 	return &doc, nil
 }
 
