@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// newCache declares the commands on the cache as a whole.
 func newCache(env *Env) *cobra.Command {
 	return group(&cobra.Command{
 		Use:   "cache",
@@ -13,6 +14,7 @@ func newCache(env *Env) *cobra.Command {
 	}, newCacheDir(env))
 }
 
+// newCacheDir declares cache dir, for scripts that keep the cache between CI jobs.
 func newCacheDir(env *Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "dir",

@@ -98,6 +98,8 @@ func Run(ctx context.Context, env *Env) int {
 	return env.report(ctx, root.ExecuteContext(ctx))
 }
 
+// newRoot puts the commands together. cobra prints neither errors nor usage, for
+// both have one place, report.
 func newRoot(env *Env) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "gomirror",

@@ -13,6 +13,8 @@ import (
 	"github.com/gomirror/gomirror/serve/daemon"
 )
 
+// newConfig declares config. Only set and unset write, and only config.toml; list
+// and get show what counts in the end, wherever it comes from.
 func newConfig(env *Env) *cobra.Command {
 	var showOrigin bool
 	list := &cobra.Command{
@@ -73,6 +75,7 @@ type settingDoc struct {
 	Origin string `json:"origin"`
 }
 
+// runConfigList shows unset values as "-", so that every line has all its columns.
 func runConfigList(env *Env, showOrigin bool) error {
 	s, err := loadSettings(env, nil)
 	if err != nil {
@@ -112,6 +115,7 @@ func redactSetting(value any) any {
 	return value
 }
 
+// runConfigGet prints the value alone, as config set takes it, for use in scripts.
 func runConfigGet(env *Env, name string) error {
 	k, err := findKey(name, "gomirror config get KEY")
 	if err != nil {
@@ -131,6 +135,8 @@ func runConfigGet(env *Env, name string) error {
 	return err
 }
 
+// runConfigSet checks the value by the rules that reading it follows. It starts from
+// the defaults, for a file that can't be read otherwise could never be mended by it.
 func runConfigSet(env *Env, name, value string) error {
 	k, err := findKey(name, "gomirror config set KEY "+value)
 	if err != nil {
@@ -150,6 +156,7 @@ func runConfigSet(env *Env, name, value string) error {
 	return changeConfig(env, s.file, k, k.literal(s))
 }
 
+// runConfigUnset removes the line, so that the default or a variable counts again.
 func runConfigUnset(env *Env, name string) error {
 	k, err := findKey(name, "gomirror config unset KEY")
 	if err != nil {
@@ -187,6 +194,7 @@ func changeConfig(env *Env, file string, k settingKey, literal string) error {
 	return nil
 }
 
+// runConfigPath prints where the file is or would be, also if it can't be read.
 func runConfigPath(env *Env) error {
 	s, err := defaultSettings()
 	if err != nil {

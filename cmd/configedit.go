@@ -24,6 +24,7 @@ func editConfig(file, text, key, literal string) (string, error) {
 			return "", err
 		}
 	}
+	// What the file must say afterwards: the old values with this one replaced.
 	_, had := old[key]
 	for name, value := range old {
 		if name != key {
@@ -115,6 +116,8 @@ func insertions(lines []string, key, literal string) func(yield func(string) boo
 	if table == "" {
 		return func(yield func(string) bool) { _ = yield(dotted) && yield(insert(0, key+" = "+literal)) }
 	}
+	// In a table of its own if there is one, else in the style of its siblings, else
+	// in a new table at the end, where nothing that follows can fall into it.
 	header := regexp.MustCompile(`^[ \t]*\[[ \t]*` + regexp.QuoteMeta(table) + `[ \t]*\]`)
 	sibling := regexp.MustCompile(`^[ \t]*` + regexp.QuoteMeta(table) + `[ \t]*\.`)
 	return func(yield func(string) bool) {
@@ -151,6 +154,8 @@ func rootEnd(lines []string) int {
 	return at
 }
 
+// splitKey splits a dotted key into its table, "" for the root table, and its name
+// in there.
 func splitKey(key string) (table, leaf string) {
 	if dot := strings.LastIndexByte(key, '.'); dot >= 0 {
 		return key[:dot], key[dot+1:]

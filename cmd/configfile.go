@@ -49,6 +49,7 @@ func parseConfig(file, text string) (map[string]any, error) {
 	return values, nil
 }
 
+// flatten makes [cache] dir and cache.dir the same key, as TOML does.
 func flatten(values map[string]any, prefix string, tree map[string]any) {
 	for name, value := range tree {
 		if sub, ok := value.(map[string]any); ok {
@@ -59,6 +60,7 @@ func flatten(values map[string]any, prefix string, tree map[string]any) {
 	}
 }
 
+// sortedKeys makes the first error the same one each time.
 func sortedKeys(values map[string]any) []string {
 	names := make([]string, 0, len(values))
 	for name := range values {
@@ -144,11 +146,13 @@ func writeConfig(file, text string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("write the configuration: %w", err)
 	}
-	tmp, err := os.CreateTemp(dir, ".config-*.toml") // 0600
+	// Beside the file, since a rename does not cross file systems; made with 0600, for
+	// an upstream in it may hold a password.
+	tmp, err := os.CreateTemp(dir, ".config-*.toml")
 	if err != nil {
 		return fmt.Errorf("write the configuration: %w", err)
 	}
-	defer os.Remove(tmp.Name())
+	defer os.Remove(tmp.Name()) // fails once it is renamed
 	_, err = tmp.WriteString(text)
 	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return fmt.Errorf("write the configuration: %w", err)

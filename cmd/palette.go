@@ -52,6 +52,7 @@ func (e *Env) onTerminal() bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// checkColor refuses a misspelt mode, which would else look like auto.
 func checkColor(color string) error {
 	switch color {
 	case "auto", "always", "never":
@@ -63,7 +64,7 @@ func checkColor(color string) error {
 // printJSON prints the one document of a --json command.
 func (e *Env) printJSON(doc any) error {
 	enc := json.NewEncoder(e.Stdout)
-	enc.SetEscapeHTML(false)
+	enc.SetEscapeHTML(false) // "&" and "<" in URLs stay readable
 	enc.SetIndent("", "  ")
 	return enc.Encode(doc)
 }

@@ -80,6 +80,7 @@ func (k settingKey) set(s *settings, value, origin, dir, hint string) error {
 	return nil
 }
 
+// parse checks value and stores it, lists element by element.
 func (k settingKey) parse(s *settings, value, dir string) error {
 	check := func(v string) error {
 		if k.check == nil || v == "" {

@@ -44,6 +44,9 @@ func loadSettings(env *Env, flags *pflag.FlagSet) (*settings, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the current folder: %w", err)
 	}
+	// From the weakest source to the strongest: each overwrites what came before.
+	// Every value is checked, also one that is overwritten, so that a mistake does not
+	// wait for the day when the stronger source is gone.
 	for _, k := range settingKeys() {
 		if value, ok := file[k.name]; ok {
 			text, err := fileValue(k, value)
@@ -98,6 +101,7 @@ func (s *settings) fromFlags() bool {
 	return false
 }
 
+// flagValue returns a flag as text, if it was given. A list flag may be given twice.
 func flagValue(flags *pflag.FlagSet, name string) (string, bool) {
 	if flags == nil || !flags.Changed(name) {
 		return "", false

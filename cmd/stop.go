@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// newStop declares stop.
 func newStop(env *Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "stop",

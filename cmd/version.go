@@ -55,6 +55,7 @@ func buildVersion() versionDoc {
 	return doc
 }
 
+// newVersion declares version.
 func newVersion(env *Env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
@@ -64,6 +65,7 @@ func newVersion(env *Env) *cobra.Command {
 	}
 }
 
+// runVersion prints one line, made to be pasted into a bug report.
 func runVersion(env *Env) error {
 	doc := buildVersion()
 	if env.json {
