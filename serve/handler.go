@@ -16,12 +16,35 @@ import (
 	"github.com/gomirror/gomirror/serve/upstream"
 )
 
-// ServeHTTP answers one request.
+// ServeHTTP answers one request. It calls Get itself, for the way from here to an
+// upstream is to stay short enough to be followed.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	t := s.begin(w, r)
+	defer s.end(t, r)
+	key, other, err := s.resolve(r)
+	switch {
+	case err != nil:
+		s.fail(t, r, key, err)
+		return
+	case other != nil:
+		other(t, r)
+		return
+	}
+	ctx := upstream.WithHops(r.Context(), strings.Join(r.Header.Values(upstream.HopHeader), ", "))
+	answer, err := s.opts.Get(ctx, key)
+	if err != nil {
+		s.fail(t, r, key, err)
+		return
+	}
+	defer answer.Close()
+	s.reply(t, r, key, answer)
+}
+
+// begin counts the request and sets what must hold for every answer, also for
+// errors: no browser guesses a type, runs or embeds anything. There is never an
+// Access-Control-* header.
+func (s *Server) begin(w http.ResponseWriter, r *http.Request) *tally {
 	s.counters.requests.Add(1)
-	t := &tally{ResponseWriter: w}
-	// What must hold for every answer, also for errors: no browser guesses a type,
-	// runs or embeds anything. There is never an Access-Control-* header.
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'")
@@ -31,41 +54,43 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("Connection", "close")
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(headerTime))
 	}
-	defer func() { s.counters.bytes.Add(t.bytes) }()
-	defer s.recovered(t, r)
-	if err := s.guard(r); err != nil {
-		s.fail(t, r, cache.Key{}, err)
-		return
-	}
-	s.route(t, r)
+	return &tally{ResponseWriter: w}
 }
 
-// route picks the answer by the path. It does no cleaning and no redirects: a path
-// is one of ours or it is unknown.
-func (s *Server) route(t *tally, r *http.Request) {
+// resolve says what a request that the guard lets pass asks for: a key, or something
+// other than a module. It does no cleaning and no redirects: a path is one of ours or
+// it is unknown.
+func (s *Server) resolve(r *http.Request) (key cache.Key, other func(*tally, *http.Request), err error) {
+	if err := s.guard(r); err != nil {
+		return key, nil, err
+	}
 	if r.URL.Path == "/-/hello" && s.opts.Hello != nil {
-		s.hello(t, r)
-		return
+		return key, s.hello, nil
 	}
 	rest, ok := s.capable(r.URL.Path)
 	if !ok {
 		s.counters.address.Add(1)
-		s.fail(t, r, cache.Key{}, errUnknownPath)
-		return
 	}
-	if ambiguous(r.URL) {
-		s.fail(t, r, cache.Key{}, errUnknownPath)
-		return
+	if !ok || ambiguous(r.URL) {
+		return key, nil, errUnknownPath
 	}
 	if s.opts.SumDB != nil && strings.HasPrefix(rest, "sumdb/") {
-		relayed := r.Clone(r.Context())
-		relayed.URL = &url.URL{Path: "/" + rest}
-		relayed.RequestURI = ""
-		s.opts.SumDB.ServeHTTP(t, relayed)
-		return
+		return key, func(t *tally, r *http.Request) {
+			relayed := r.Clone(r.Context())
+			relayed.URL = &url.URL{Path: "/" + rest}
+			relayed.RequestURI = ""
+			s.opts.SumDB.ServeHTTP(t, relayed)
+		}, nil
 	}
-	s.module(t, r, rest)
+	key, err = cache.ParseKey(rest)
+	if err == nil && s.passed(r.Header.Values(upstream.HopHeader)) {
+		err = errLoop
+	}
+	return key, nil, err
 }
+
+var errLoop = &refusal{http.StatusLoopDetected, "this request came back to the gomirror that sent it: its upstream leads to itself",
+	"gomirror config set upstream LIST, without its own address"}
 
 // errUnknownPath is the answer to a wrong capability and to a wrong path alike, so
 // that neither can be told from the other.
@@ -79,29 +104,6 @@ func ambiguous(u *url.URL) bool {
 	}
 	raw := strings.ToLower(u.RawPath)
 	return strings.Contains(raw, "%2f") || strings.Contains(raw, "%2e")
-}
-
-// module answers a request of the module proxy protocol.
-func (s *Server) module(t *tally, r *http.Request, name string) {
-	key, err := cache.ParseKey(name)
-	if err != nil {
-		s.fail(t, r, cache.Key{}, err)
-		return
-	}
-	hops := r.Header.Values(upstream.HopHeader)
-	if s.passed(hops) {
-		s.fail(t, r, key, &refusal{http.StatusLoopDetected, "this request came back to the gomirror that sent it: its upstream leads to itself",
-			"gomirror config set upstream LIST, without its own address"})
-		return
-	}
-	ctx := upstream.WithHops(r.Context(), strings.Join(hops, ", "))
-	answer, err := s.opts.Get(ctx, key)
-	if err != nil {
-		s.fail(t, r, key, err)
-		return
-	}
-	defer answer.Close()
-	s.reply(t, r, key, answer)
 }
 
 // passed reports whether our id is among the ids that a request has collected.
@@ -127,8 +129,10 @@ func (s *Server) hello(t *tally, r *http.Request) {
 	io.WriteString(t, s.opts.Hello(nonce)) // a client that left needs no proof
 }
 
-// recovered ends a request whose handling panicked: alone, with the daemon alive.
-func (s *Server) recovered(t *tally, r *http.Request) {
+// end counts what was sent. A request whose handling panicked ends alone, with the
+// daemon alive.
+func (s *Server) end(t *tally, r *http.Request) {
+	defer func() { s.counters.bytes.Add(t.bytes) }()
 	switch fault := recover(); fault {
 	case nil:
 	case http.ErrAbortHandler:

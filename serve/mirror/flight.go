@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 	"sync"
 
@@ -29,12 +30,14 @@ type fillFunc func(ctx context.Context, id flightKey) (landing, error)
 // flights lets one fill a key run at a time. singleflight would do but for one
 // thing: a fill must outlive the client that began it and end with the last one.
 type flights struct {
+	log     *slog.Logger
 	mu      sync.Mutex
 	current map[flightKey]*flight // guarded by mu
 }
 
 type flight struct {
-	waiters int // guarded by flights.mu
+	waiters int             // guarded by flights.mu
+	ctx     context.Context // of the fill: outlives the client that began it
 	cancel  context.CancelFunc
 
 	done chan struct{} // closed after the fields below are set
@@ -45,8 +48,14 @@ type flight struct {
 // do runs fill for id, or joins the one that runs, and opens what came of it. It
 // returns early when ctx ends.
 func (f *flights) do(ctx context.Context, id flightKey, fill fillFunc) (*cache.Entry, string, error) {
-	fl := f.join(ctx, id, fill)
+	fl, first := f.join(ctx, id)
 	defer f.leave(id, fl)
+	if first {
+		go func() { // ends with fill, which fl.ctx ends
+			defer f.land(id, fl)
+			fl.landing, fl.err = fill(fl.ctx, id)
+		}()
+	}
 	select {
 	case <-fl.done:
 	case <-ctx.Done():
@@ -59,32 +68,21 @@ func (f *flights) do(ctx context.Context, id flightKey, fill fillFunc) (*cache.E
 	return entry, fl.state, err
 }
 
-func (f *flights) join(ctx context.Context, id flightKey, fill fillFunc) *flight {
+// join counts one more waiter for id. The first has to start the fill.
+func (f *flights) join(ctx context.Context, id flightKey) (fl *flight, first bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if fl := f.current[id]; fl != nil {
 		fl.waiters++
-		return fl
+		return fl, false
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	fl := &flight{waiters: 1, cancel: cancel, done: make(chan struct{})}
+	fl = &flight{waiters: 1, ctx: ctx, cancel: cancel, done: make(chan struct{})}
 	if f.current == nil {
 		f.current = make(map[flightKey]*flight)
 	}
 	f.current[id] = fl
-	go f.run(ctx, id, fl, fill) // ends with fill, which ctx ends
-	return fl
-}
-
-func (f *flights) run(ctx context.Context, id flightKey, fl *flight, fill fillFunc) {
-	defer func() {
-		// A panic here is outside of net/http's recovery and would end the daemon.
-		if p := recover(); p != nil {
-			fl.err = fmt.Errorf("fill %s: panic: %v\n%s", id.key, p, debug.Stack())
-		}
-		f.land(id, fl)
-	}()
-	fl.landing, fl.err = fill(ctx, id)
+	return fl, true
 }
 
 // leave lets go of a flight; the last waiter to leave ends it.
@@ -111,8 +109,14 @@ func (f *flights) leave(id flightKey, fl *flight) {
 	}
 }
 
-// land ends a flight. With nobody left to open what it brought, it throws that away.
+// land ends a flight, deferred by its fill. With nobody left to open what it
+// brought, it throws that away.
 func (f *flights) land(id flightKey, fl *flight) {
+	// A panic here is outside of net/http's recovery and would end the daemon.
+	if p := recover(); p != nil {
+		f.log.Error("fill panicked", "fault", p, "stack", string(debug.Stack()))
+		fl.err = fmt.Errorf("fill %s: gomirror has a bug, its log has the stack: panic: %v", id.key, p)
+	}
 	f.mu.Lock()
 	if f.current[id] == fl {
 		delete(f.current, id)

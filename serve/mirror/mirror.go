@@ -62,7 +62,7 @@ func New(opts Options) *Mirror {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Mirror{opts: opts}
+	return &Mirror{opts: opts, flights: flights{log: opts.Log}}
 }
 
 // How an answer came about, as the X-Cache header has it.
