@@ -113,7 +113,9 @@ func (a *assembly) verify(context.Context) (err error) {
 	a.sums, err = sumdb.New(sumdb.Options{
 		GOSUMDB:  a.goEnv.GOSUMDB,
 		NoSumDB:  a.goEnv.GONOSUMDB,
-		Private:  upstream.MatchPrivate(a.private),
+		// Not GONOPROXY: who sets it alone may want checksums of public forks, and
+		// the go command asks for them.
+		Private:  upstream.MatchPrivate(unite(a.s.private, patterns(a.goEnv.GOPRIVATE))),
 		StateDir: filepath.Join(a.s.stateDir, "sumdb"),
 		CacheDir: filepath.Join(a.s.cacheDir, "sumdb"),
 		Remotes:  a.relays,
