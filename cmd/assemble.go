@@ -111,8 +111,8 @@ func (a *assembly) openStore(context.Context) (err error) {
 // verify makes the client of the checksum database.
 func (a *assembly) verify(context.Context) (err error) {
 	a.sums, err = sumdb.New(sumdb.Options{
-		GOSUMDB:  a.goEnv.GOSUMDB,
-		NoSumDB:  a.goEnv.GONOSUMDB,
+		GOSUMDB: a.goEnv.GOSUMDB,
+		NoSumDB: a.goEnv.GONOSUMDB,
 		// Not GONOPROXY: who sets it alone may want checksums of public forks, and
 		// the go command asks for them.
 		Private:  upstream.MatchPrivate(unite(a.s.private, patterns(a.goEnv.GOPRIVATE))),
