@@ -127,6 +127,7 @@ func statusOf(err error) int {
 	var (
 		refused *refusal
 		full    *cache.FullError
+		offline *mirror.OfflineError
 		status  *upstream.StatusError
 		path    *fs.PathError
 		timeout net.Error
@@ -136,6 +137,8 @@ func statusOf(err error) int {
 		return refused.status
 	case errors.As(err, &full):
 		return http.StatusInsufficientStorage
+	case errors.As(err, &offline):
+		return http.StatusServiceUnavailable
 	case errors.As(err, &path) && path.Op == "fork/exec":
 		return http.StatusBadGateway // a missing git is no missing module
 	case errors.Is(err, fs.ErrNotExist):

@@ -62,7 +62,7 @@ func TestErrorStatus(t *testing.T) {
 		{"git not in PATH", exec.ErrNotFound, 502},
 		{"invalid", &cache.InvalidError{Key: key, Reason: "not a zip"}, 502},
 		{"contradiction", &cache.ContradictionError{Key: key}, 502},
-		{"offline", &mirror.OfflineError{Key: key}, 502},
+		{"offline", &mirror.OfflineError{Key: key}, 503},
 		{"anything else", errors.New("x"), 502},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -136,7 +136,7 @@ func TestErrorText(t *testing.T) {
 func TestGoShowsIt(t *testing.T) {
 	cause := "fetch example.com/m from https://up.example: " + strings.Repeat("the network is down again and ", 30)
 	p := run(t, Options{Get: func(context.Context, cache.Key) (*mirror.Answer, error) {
-		return nil, hinted{errors.New(cause), "gomirror doctor example.com/m"}
+		return nil, hinted{errors.New(cause), "gomirror status"}
 	}})
 	dir := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), "go", "mod", "download", "example.com/m@v1.0.0")
@@ -147,7 +147,7 @@ func TestGoShowsIt(t *testing.T) {
 	if err == nil {
 		t.Fatalf("got success: %s", out)
 	}
-	for _, want := range []string{"502 Bad Gateway", "the network is down", "\n\ttry: gomirror doctor example.com/m"} {
+	for _, want := range []string{"502 Bad Gateway", "the network is down", "\n\ttry: gomirror status"} {
 		if !bytes.Contains(out, []byte(want)) {
 			t.Errorf("want %q in go's output:\n%s", want, out)
 		}

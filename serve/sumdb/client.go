@@ -244,7 +244,7 @@ func (e *badDataError) Error() string {
 }
 
 // Hint tells the one thing to do.
-func (e *badDataError) Hint() string { return "gomirror doctor" }
+func (e *badDataError) Hint() string { return "gomirror status" }
 
 // absentError says that the database does not know the version.
 type absentError struct {
