@@ -65,16 +65,25 @@ func (d *Draft) checkZip() error {
 	return nil
 }
 
+// parsedMod is the size up to which a go.mod is parsed. The parser takes 200 bytes
+// of memory for each byte of an odd one, and Kubernetes' go.mod has 12 KiB.
+const parsedMod = 64 << 10
+
 func (d *Draft) checkMod() error {
-	f, err := modfile.ParseLax("go.mod", d.body, nil)
-	if err != nil {
-		return &InvalidError{d.key, firstLine(err.Error())}
+	named := modfile.ModulePath(d.body) != ""
+	if len(d.body) <= parsedMod {
+		f, err := modfile.ParseLax("go.mod", d.body, nil)
+		if err != nil {
+			return &InvalidError{d.key, firstLine(err.Error())}
+		}
+		named = f.Module != nil
 	}
 	// ParseLax passes over what it does not know, HTML too; the go command insists
 	// on this line.
-	if f.Module == nil {
+	if !named {
 		return &InvalidError{d.key, "no module line" + looksLike(d.body)}
 	}
+	var err error
 	d.h1, err = hashMod(d.body)
 	return err
 }
@@ -103,12 +112,19 @@ func (d *Draft) checkInfo() error {
 	return nil
 }
 
+// lineLimit is for a line of a list: a version is at most 128 bytes, by the limit of
+// a file name, and a time has 35.
+const lineLimit = 256
+
 // checkList wants a version at the start of each line. Some proxies add a time.
 func checkList(k Key, body []byte) error {
 	if !utf8.Valid(body) {
 		return &InvalidError{k, "not UTF-8"}
 	}
 	for line := range strings.Lines(string(body)) {
+		if len(line) > lineLimit {
+			return &InvalidError{k, fmt.Sprintf("a line of %d bytes in a list of versions", len(line)) + looksLike(body)}
+		}
 		if fields := strings.Fields(line); len(fields) > 0 && !semver.IsValid(fields[0]) {
 			return &InvalidError{k, fmt.Sprintf("line %.60q is not a version", strings.TrimSpace(line)) + looksLike(body)}
 		}

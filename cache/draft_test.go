@@ -153,6 +153,7 @@ func TestBadFiles(t *testing.T) {
 		{"list as HTML", "example.com/!quote/@v/list", html, "an HTML page"},
 		{"list with junk", "example.com/!quote/@v/list", "v1.0.0\nnot found\n", `"not found" is not a version`},
 		{"list of NULs", "example.com/!quote/@v/list", "\x00\x00", "not a version"},
+		{"list with an endless line", "example.com/!quote/@v/list", "v1.0.0 " + strings.Repeat("x", 70<<10) + "\n", "a line of 70"},
 		{"list over its limit", "example.com/!quote/@v/list", strings.Repeat("v1.0.0\n", maxList/7+1), "more than"},
 	}
 	s := open(t, t.TempDir())
@@ -243,6 +244,21 @@ func TestLargeZipTakesLittleMemory(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	if grown := after.TotalAlloc - before.TotalAlloc; grown > 8<<20 {
 		t.Errorf("%d bytes allocated for a zip of 100 MiB", grown)
+	}
+}
+
+// The parser of go.mod files takes two hundred times the memory of an odd one.
+func TestLargeModTakesLittleMemory(t *testing.T) {
+	s := open(t, t.TempDir())
+	body := []byte("module example.com/Quote\n" + strings.Repeat("a\n", maxMod/2-64))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if err := check(t, s, kindKey(t, quoteV1, Mod), bytes.NewReader(body)); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > 12*maxMod {
+		t.Errorf("%d bytes allocated for a go.mod of %d", grown, len(body))
 	}
 }
 

@@ -56,8 +56,9 @@ func newEntry(meta Meta, tag string, body []byte) *Entry {
 // Get opens a held answer. A miss Is fs.ErrNotExist. An answer whose Meta says that
 // it was not found is a hit without content.
 //
-// A private .info, .mod or .zip that is not held is looked for in the public tree:
-// a module that became private keeps the versions it had.
+// A private .info, .mod or .zip that is not held is looked for in the public tree: a
+// module that became private keeps the versions it had, so far as the checksum
+// database vouched for them. Others may be a stranger's who knew the name.
 func (s *Store) Get(t Tree, k Key) (*Entry, error) {
 	e, err := s.lookUp(t, k)
 	if err != nil {
@@ -75,6 +76,9 @@ func (s *Store) lookUp(t Tree, k Key) (*Entry, error) {
 		return e, err
 	}
 	if t == Private {
+		if !s.vouched(k.Module()) {
+			return nil, fs.ErrNotExist
+		}
 		return s.file(Public, k)
 	}
 	return s.record(t, k)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/mod/module"
 	"golang.org/x/mod/semver"
 )
 
@@ -19,7 +20,7 @@ type kinds uint8
 const whole = kinds(1<<Info | 1<<Mod | 1<<Zip)
 
 // Held returns the versions of which .info, .mod and .zip are held, in the order
-// of semver. For the private tree the files of the public one count too, as in [Store.Get].
+// of semver. For the private tree the public files count too that [Store.Get] gives.
 func (s *Store) Held(t Tree, modPath string) ([]string, error) {
 	versions, err := s.versions(t, modPath)
 	if err != nil {
@@ -31,10 +32,18 @@ func (s *Store) Held(t Tree, modPath string) ([]string, error) {
 			return nil, err
 		}
 		for version, held := range public {
-			versions[version] |= held
+			if s.vouched(module.Version{Path: modPath, Version: version}) {
+				versions[version] |= held
+			}
 		}
 	}
 	return wholeVersions(versions), nil
+}
+
+// vouched reports whether the checksum database has verified a version.
+func (s *Store) vouched(v module.Version) bool {
+	m, err := s.VersionMeta(v)
+	return err == nil && m.Verdict == Verified
 }
 
 // Known reports whether modPath was ever seen to be a module: a file of a version

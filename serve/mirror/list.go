@@ -1,7 +1,7 @@
 package mirror
 
 import (
-	"bufio"
+	"bytes"
 	"io"
 	"slices"
 	"strings"
@@ -9,19 +9,19 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// mergeLists writes the union of version lists in semver order. Of two lines for one
-// version the later list's counts: a line may carry a time behind the version.
-func mergeLists(w io.Writer, lists ...io.Reader) error {
+// mergeLists returns the union of version lists in semver order. Of two lines for
+// one version the later list's counts: a line may carry a time behind the version.
+func mergeLists(lists ...io.Reader) ([]byte, error) {
 	lines := make(map[string]string)
 	for _, list := range lists {
-		scan := bufio.NewScanner(list)
-		for scan.Scan() {
-			if f := strings.Fields(scan.Text()); len(f) > 0 {
-				lines[f[0]] = strings.Join(f, " ")
-			}
+		text, err := io.ReadAll(list)
+		if err != nil {
+			return nil, err
 		}
-		if err := scan.Err(); err != nil {
-			return err
+		for line := range strings.Lines(string(text)) {
+			if f := strings.Fields(line); len(f) > 0 {
+				lines[f[0]] = strings.Join(f[:min(len(f), 2)], " ")
+			}
 		}
 	}
 	versions := make([]string, 0, len(lines))
@@ -29,10 +29,9 @@ func mergeLists(w io.Writer, lists ...io.Reader) error {
 		versions = append(versions, v)
 	}
 	slices.SortFunc(versions, semver.Compare)
+	var merged bytes.Buffer
 	for _, v := range versions {
-		if _, err := io.WriteString(w, lines[v]+"\n"); err != nil {
-			return err
-		}
+		merged.WriteString(lines[v] + "\n")
 	}
-	return nil
+	return merged.Bytes(), nil
 }

@@ -127,7 +127,7 @@ func (m *Mirror) stale(key cache.Key, entry *cache.Entry, cause error) (*Answer,
 	answer, err := m.answer(key, entry, Stale)
 	if err == nil {
 		answer.Cause = cause
-		m.opts.Log.Warn("served stale", "key", m.logKey(key), "age", answer.Age, "err", cause)
+		m.warn("served stale", key, cause)
 	}
 	return answer, err
 }
@@ -151,7 +151,7 @@ func (m *Mirror) tree(key cache.Key) cache.Tree {
 func (m *Mirror) held(tree cache.Tree, key cache.Key) *cache.Entry {
 	entry, err := m.opts.Store.Get(tree, key)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		m.opts.Log.Warn("cache not readable", "key", m.logKey(key), "err", err)
+		m.warn("cache not readable", key, err)
 	}
 	if err != nil {
 		return nil
@@ -194,7 +194,7 @@ func (m *Mirror) fill(ctx context.Context, id flightKey) (landing, error) {
 	case errors.Is(err, upstream.ErrNotModified):
 		kept.state = Revalidated
 		if err := m.opts.Store.Touch(tree, key, m.opts.Now()); err != nil {
-			m.opts.Log.Warn("still stands, and that not kept", "key", m.logKey(key), "err", err)
+			m.warn("still stands, and that not kept", key, err)
 		}
 		return kept, nil
 	case err == nil && !delivered:
@@ -233,7 +233,7 @@ func (m *Mirror) keep(ctx context.Context, tree cache.Tree, key cache.Key, meta 
 		err = draft.Commit(meta)
 	}
 	if full := (*cache.FullError)(nil); whole && errors.As(err, &full) {
-		m.opts.Log.Warn("disk is full: served, not kept", "key", m.logKey(key), "err", err)
+		m.warn("disk is full: served, not kept", key, err)
 		return draft, nil
 	}
 	draft.Discard()
@@ -248,15 +248,18 @@ func (m *Mirror) negative(key cache.Key, err error) {
 		meta.Status, meta.Upstream = status.Code, status.Upstream
 	}
 	if err := m.opts.Store.Negative(cache.Public, key, meta); err != nil {
-		m.opts.Log.Warn("not found, and that not kept", "key", key, "err", err)
+		m.warn("not found, and that not kept", key, err)
 	}
 }
 
-// logKey is what a log may say of key: the names of private modules are nobody's
-// business who reads a pasted log.
-func (m *Mirror) logKey(key cache.Key) string {
+// warn logs what went wrong with key. Of a private module neither its name nor an
+// error, which may hold it, is anybody's business who reads a pasted log: those are
+// told on debug level only.
+func (m *Mirror) warn(msg string, key cache.Key, err error) {
 	if m.opts.Private(key.Module().Path) {
-		return "private"
+		m.opts.Log.Warn(msg, "key", "private")
+		m.opts.Log.Debug(msg, "key", key, "err", err)
+		return
 	}
-	return key.String()
+	m.opts.Log.Warn(msg, "key", key, "err", err)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -444,23 +445,80 @@ func TestContradictionIsNeverServed(t *testing.T) {
 }
 
 func TestPatternMovesNothing(t *testing.T) {
-	o := &origin{answers: map[string][]byte{zipKey: zipOf(t, "v1.0.0", "a"), modKey: []byte("module example.com/m\n")}}
-	private := false
-	m := newMirror(t, o, func(opts *Options) { opts.Private = func(string) bool { return private } })
-	if _, _, err := get(t, m, zipKey); err != nil {
-		t.Fatal(err)
+	for _, tt := range []struct {
+		name    string
+		verdict cache.Verdict
+		want    string // state of the old public file once the module is private
+	}{
+		{"vouched for", cache.Verified, Hit},
+		{"not yet vouched for", cache.Unverified, Miss}, // it may be a stranger's who knew the name
+		{"never asked about", cache.Exempt, Miss},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := &origin{answers: map[string][]byte{zipKey: zipOf(t, "v1.0.0", "a"), modKey: []byte("module example.com/m\n")}}
+			private := false
+			m := newMirror(t, o, func(opts *Options) {
+				opts.Private = func(string) bool { return private }
+				opts.Verify = func(_ context.Context, _ cache.Key, d *cache.Draft) error { d.Judge(tt.verdict); return nil }
+			})
+			if _, _, err := get(t, m, zipKey); err != nil {
+				t.Fatal(err)
+			}
+			private = true
+			if _, state, err := get(t, m, zipKey); state != tt.want || err != nil {
+				t.Errorf("old public file of a private module: %q, %v; want %q", state, err, tt.want)
+			}
+			if _, _, err := get(t, m, modKey); err != nil {
+				t.Fatal(err)
+			}
+			private = false
+			if _, state, err := get(t, m, modKey); state != Miss || err != nil {
+				t.Errorf("file fetched while private, read as public: %q, %v; want a miss", state, err)
+			}
+		})
 	}
-	private = true
-	if _, state, err := get(t, m, zipKey); state != Hit || err != nil {
-		t.Errorf("old public file of a private module: %q, %v; want a hit", state, err)
-	}
-	if _, _, err := get(t, m, modKey); err != nil {
-		t.Fatal(err)
-	}
-	private = false
-	if _, state, err := get(t, m, modKey); state != Miss || err != nil {
-		t.Errorf("file fetched while private, read as public: %q, %v; want a miss", state, err)
-	}
+}
+
+// A log without -v is pasted into bug reports.
+func TestLogNamesNoPrivateModule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		o := &origin{answers: map[string][]byte{listKey: []byte("v1.0.0\n")}}
+		m := newMirror(t, o, func(opts *Options) {
+			opts.Private = func(string) bool { return true }
+			opts.Log = slog.New(slog.NewTextHandler(&log, nil))
+		})
+		if _, _, err := get(t, m, listKey); err != nil {
+			t.Fatal(err)
+		}
+		o.set(func(o *origin) { o.fault = fmt.Errorf("fetch example.com/m from its origin: %w", refused) })
+		time.Sleep(time.Hour)
+		if _, state, err := get(t, m, listKey); state != Stale || err != nil {
+			t.Fatalf("got %q, %v; want it stale", state, err)
+		}
+		if got := log.String(); !strings.Contains(got, "served stale") || strings.Contains(got, "example.com") {
+			t.Errorf("logged %q, want that it was stale and not what", got)
+		}
+	})
+}
+
+func TestListDoesNotGrowWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &origin{answers: map[string][]byte{}}
+		m := newMirror(t, o)
+		for round := range 3 {
+			var list bytes.Buffer
+			for i := range 15_000 {
+				fmt.Fprintf(&list, "v%d.%d.0-%s\n", round, i, strings.Repeat("x", 200))
+			}
+			o.set(func(o *origin) { o.answers[listKey] = list.Bytes() })
+			text, _, err := get(t, m, listKey)
+			if err != nil || len(text) > mergedLimit || !strings.Contains(text, fmt.Sprintf("v%d.7.0-x", round)) {
+				t.Errorf("round %d: %d bytes, %v; want the new versions in %d bytes at most", round, len(text), err, mergedLimit)
+			}
+			time.Sleep(2 * time.Minute)
+		}
+	})
 }
 
 func TestMergeLists(t *testing.T) {
@@ -469,13 +527,15 @@ func TestMergeLists(t *testing.T) {
 		{"backwards", "v1.0.0\nv1.10.0\n", "v1.0.0\n", "v1.0.0\nv1.10.0\n"},
 		{"semver order", "v1.10.0\n", "v1.9.0\nv1.10.0-rc.1", "v1.9.0\nv1.10.0-rc.1\nv1.10.0\n"},
 		{"new time counts", "v1.0.0 2020-01-01T00:00:00Z\n", "v1.0.0 2021-01-01T00:00:00Z\n", "v1.0.0 2021-01-01T00:00:00Z\n"},
+		{"a third column", "", "v1.0.0 2020-01-01T00:00:00Z and more\n", "v1.0.0 2020-01-01T00:00:00Z\n"},
+		{"a line longer than a scanner takes", "v1.0.0 " + strings.Repeat("x", 70<<10) + "\n", "v1.1.0\n", "v1.0.0 " + strings.Repeat("x", 70<<10) + "\nv1.1.0\n"},
 		{"empty", "", "\n\n", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			var b strings.Builder
-			if err := mergeLists(&b, strings.NewReader(tt.old), strings.NewReader(tt.fresh)); err != nil || b.String() != tt.want {
-				t.Errorf("got %q, %v; want %q", b.String(), err, tt.want)
+			got, err := mergeLists(strings.NewReader(tt.old), strings.NewReader(tt.fresh))
+			if err != nil || string(got) != tt.want {
+				t.Errorf("got %q, %v; want %q", got, err, tt.want)
 			}
 		})
 	}

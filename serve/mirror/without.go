@@ -1,7 +1,6 @@
 package mirror
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -155,6 +154,9 @@ func (m *Mirror) knownParent(tree cache.Tree, modPath string) string {
 	}
 }
 
+// mergedLimit is the limit of a list that comes in, 4 MiB.
+const mergedLimit = 4 << 20
+
 // merge adds to a drafted list what earlier answers had. Instances of one mirror
 // disagree for minutes (golang/go#42449): versions must not vanish meanwhile.
 func (m *Mirror) merge(tree cache.Tree, key cache.Key, draft *cache.Draft) error {
@@ -171,10 +173,14 @@ func (m *Mirror) merge(tree cache.Tree, key cache.Key, draft *cache.Draft) error
 		return err
 	}
 	defer fresh.Close()
-	var merged bytes.Buffer
-	if err := mergeLists(&merged, held, fresh); err != nil {
-		return fmt.Errorf("merge %s: %w", m.logKey(key), err)
+	merged, err := mergeLists(held, fresh)
+	if err != nil {
+		return fmt.Errorf("merge %s: %w", key, err)
 	}
-	draft.Replace(merged.Bytes())
+	// An upstream that names new versions without end must not make the list grow
+	// without end: then its own counts.
+	if len(merged) <= mergedLimit {
+		draft.Replace(merged)
+	}
 	return nil
 }

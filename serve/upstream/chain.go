@@ -164,7 +164,8 @@ func (c *Chain) passes(s step, err error) bool {
 	switch {
 	case s.FallBackOnError, errors.Is(err, fs.ErrNotExist):
 		return true
-	case errors.As(err, &invalid), errors.As(err, &contradiction), errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.As(err, &invalid), errors.As(err, &contradiction), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.As(err, new(*refusedError)): // it redirects to where we do not go
 		return true
 	case c.deflt && errors.As(err, &status):
 		return status.Code == http.StatusForbidden || status.Code == http.StatusUnavailableForLegalReasons || status.Code >= 500

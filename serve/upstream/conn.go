@@ -30,6 +30,9 @@ func Unreachable(err error) bool {
 	var none *noConnection
 	var dns *net.DNSError
 	var op *net.OpError
+	if errors.As(err, new(*refusedError)) {
+		return false // there is somebody, whom we do not dial
+	}
 	return errors.As(err, &none) || errors.As(err, &dns) ||
 		errors.As(err, &op) && (op.Op == "dial" || op.Op == "proxyconnect")
 }
