@@ -153,7 +153,7 @@ func TestBadFiles(t *testing.T) {
 		{"list as HTML", "example.com/!quote/@v/list", html, "an HTML page"},
 		{"list with junk", "example.com/!quote/@v/list", "v1.0.0\nnot found\n", `"not found" is not a version`},
 		{"list of NULs", "example.com/!quote/@v/list", "\x00\x00", "not a version"},
-		{"list with an endless line", "example.com/!quote/@v/list", "v1.0.0 " + strings.Repeat("x", 70<<10) + "\n", "a line of 70"},
+		{"list with an endless line", "example.com/!quote/@v/list", "v1.0.0 " + strings.Repeat("x", 70<<10) + "\n", "a line of 71688 bytes"},
 		{"list over its limit", "example.com/!quote/@v/list", strings.Repeat("v1.0.0\n", maxList/7+1), "more than"},
 	}
 	s := open(t, t.TempDir())

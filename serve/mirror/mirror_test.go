@@ -508,7 +508,7 @@ func TestListDoesNotGrowWithoutEnd(t *testing.T) {
 		m := newMirror(t, o)
 		for round := range 3 {
 			var list bytes.Buffer
-			for i := range 15_000 {
+			for i := range 8_000 {
 				fmt.Fprintf(&list, "v%d.%d.0-%s\n", round, i, strings.Repeat("x", 200))
 			}
 			o.set(func(o *origin) { o.answers[listKey] = list.Bytes() })
