@@ -65,6 +65,9 @@ func decodeOriginals(encoded string) (originals, error) {
 	if err := json.Unmarshal(text, &o); err != nil {
 		return nil, failf(hint, "read %s: %w", originalsVar, err)
 	}
+	if o == nil { // null
+		return nil, failf(hint, "read %s: it holds nothing", originalsVar)
+	}
 	for name := range o {
 		if !slices.Contains(goVars(), name) {
 			return nil, failf(hint, "read %s: it names %q", originalsVar, name)
