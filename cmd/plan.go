@@ -167,11 +167,13 @@ func (p *plan) note(format string, args ...any) {
 	p.notes = append(p.notes, fmt.Sprintf(format, args...))
 }
 
-// asksMirror reports whether a GOPROXY list holds a proxy.
+// asksMirror reports whether a GOPROXY list holds anything that may tell others what
+// is asked for. It knows what does not, so that what it does not know counts.
 func asksMirror(list string) bool {
 	entries, err := upstream.ParseList(list)
-	return err == nil && slices.ContainsFunc(entries, func(e upstream.Entry) bool {
-		return strings.HasPrefix(e.URL, "http")
+	return err != nil || slices.ContainsFunc(entries, func(e upstream.Entry) bool {
+		scheme, _, _ := strings.Cut(e.URL, ":")
+		return e.URL != "direct" && e.URL != "off" && !strings.EqualFold(scheme, "file")
 	})
 }
 
