@@ -74,17 +74,20 @@ func (s *Server) resolve(r *http.Request) (key cache.Key, other func(*tally, *ht
 	if !ok || ambiguous(r.URL) {
 		return key, nil, errUnknownPath
 	}
-	if s.opts.SumDB != nil && strings.HasPrefix(rest, "sumdb/") {
+	relay := s.opts.SumDB != nil && strings.HasPrefix(rest, "sumdb/")
+	if !relay {
+		key, err = cache.ParseKey(rest)
+	}
+	if err == nil && s.passed(r.Header.Values(upstream.HopHeader)) {
+		err = errLoop
+	}
+	if relay && err == nil {
 		return key, func(t *tally, r *http.Request) {
 			relayed := r.Clone(r.Context())
 			relayed.URL = &url.URL{Path: "/" + rest}
 			relayed.RequestURI = ""
 			s.opts.SumDB.ServeHTTP(t, relayed)
 		}, nil
-	}
-	key, err = cache.ParseKey(rest)
-	if err == nil && s.passed(r.Header.Values(upstream.HopHeader)) {
-		err = errLoop
 	}
 	return key, nil, err
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb"
 	"golang.org/x/mod/sumdb/tlog"
+	"golang.org/x/sync/singleflight"
 )
 
 const (
@@ -33,7 +34,9 @@ type client struct {
 	mu      sync.Mutex
 	fork    string // not empty: nothing of this database is believed any more
 	current *session
-	flights map[module.Version]*flight
+	flights map[errand]*flight
+
+	steps singleflight.Group // of advance, by size and hops
 }
 
 // record is a verified lookup.
@@ -78,10 +81,11 @@ func (c *client) holds(mod module.Version) bool {
 
 // lookup returns the record of a version, verified against a tree head that contains
 // all heads that we have seen. It has no context, as x/mod has none; reach limits it.
-func (c *client) lookup(mod module.Version) (record, error) {
+func (c *client) lookup(e errand) (record, error) {
 	if err := c.forkErr(); err != nil {
 		return record{}, err
 	}
+	mod := e.mod
 	name, err := lookupName(mod)
 	if err != nil {
 		return record{}, err
@@ -89,7 +93,7 @@ func (c *client) lookup(mod module.Version) (record, error) {
 	// The second try does without our copy and without the remotes that gave the wrong
 	// answer, if there was one; so damage heals and a broken relay is passed by.
 	for try := range 2 {
-		s := c.session(try > 0)
+		s := c.session(e.hops, try > 0)
 		if _, err = s.client.Lookup(mod.Path, mod.Version); err == nil {
 			var rec record
 			if rec, err = c.held(name); err == nil {
@@ -127,7 +131,7 @@ func (c *client) suspect(s *session) {
 		return
 	}
 	if seen := s.newest(); seen.tree.N > newest.tree.N {
-		_ = c.checkStep(c.reach.ctx, newest, seen)
+		_ = c.checkStep(s.ctx, newest, seen)
 	}
 }
 
@@ -163,11 +167,11 @@ func (c *client) stamp(rec record) ([]byte, error) {
 }
 
 // session returns the x/mod client to use: the current one, or one of its own that
-// reads nothing from our copy.
-func (c *client) session(fresh bool) *session {
-	s := &session{c: c, fresh: fresh, faults: map[string]error{}, from: map[string]bool{}}
+// reads nothing from our copy or that came through others: x/mod shares questions.
+func (c *client) session(hops string, fresh bool) *session {
+	s := &session{c: c, ctx: c.detached(hops), fresh: fresh, faults: map[string]error{}, from: map[string]bool{}}
 	s.client = sumdb.NewClient(s)
-	if fresh {
+	if fresh || hops != "" {
 		return s
 	}
 	c.mu.Lock()

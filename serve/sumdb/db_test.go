@@ -35,6 +35,7 @@ type testDB struct {
 	mu     sync.Mutex
 	log    *sumdb.TestServer
 	change func(path string, body []byte) []byte // what a liar answers
+	hops   []string                              // of all requests
 }
 
 // newTestDB starts a database over TLS as https://example.com or *.example.com.
@@ -63,6 +64,7 @@ func (db *testDB) serve(w http.ResponseWriter, r *http.Request) {
 	db.asked.Add(1)
 	db.mu.Lock()
 	log, change := db.log, db.change
+	db.hops = append(db.hops, r.Header.Get(upstream.HopHeader))
 	db.mu.Unlock()
 	path, relayed := strings.CutPrefix(r.URL.Path, "/sumdb/"+db.name)
 	if _, own, ok := strings.Cut(db.name, "/"); ok && !relayed {

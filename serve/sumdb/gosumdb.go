@@ -87,13 +87,13 @@ func (s source) verifiers() note.Verifiers {
 }
 
 // remotes returns the database's own addresses in the order in which they are asked.
-func (s source) remotes(client *http.Client) []Remote {
+func (s source) remotes(client *http.Client, hopID string) []Remote {
 	own := &url.URL{Scheme: "https", Host: s.name}
 	if host, path, ok := strings.Cut(s.name, "/"); ok {
 		own.Host, own.Path = host, "/"+path
 	}
 	if s.base == nil || *s.base == *own {
-		return []Remote{upstream.NewProxy(own, client, "")}
+		return []Remote{upstream.NewProxy(own, client, hopID)}
 	}
-	return []Remote{upstream.NewProxy(s.base, client, ""), upstream.NewProxy(own, client, "")}
+	return []Remote{upstream.NewProxy(s.base, client, hopID), upstream.NewProxy(own, client, hopID)}
 }

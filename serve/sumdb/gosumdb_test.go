@@ -57,7 +57,7 @@ func TestParseGOSUMDB(t *testing.T) {
 				return
 			}
 			var remotes []string
-			for _, r := range src.remotes(http.DefaultClient) {
+			for _, r := range src.remotes(http.DefaultClient, "") {
 				remotes = append(remotes, r.Name())
 			}
 			if !slices.Equal(remotes, tc.remotes) {

@@ -167,8 +167,10 @@ func (r *reach) supported(ctx context.Context, c candidate) error {
 	if !known {
 		// Many lookups start at once: one of them asks. Ends with its time limit.
 		probe := r.probes.DoChan(c.Name(), func() (any, error) {
-			ctx, cancel := context.WithTimeoutCause(r.ctx, benchedLimit, &silenceError{benchedLimit})
+			// Keeps the hops of the first who asks, and not who that is.
+			ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), benchedLimit, &silenceError{benchedLimit})
 			defer cancel()
+			defer context.AfterFunc(r.ctx, cancel)()
 			_, err := c.Get(ctx, "sumdb/"+r.name+"/supported")
 			return err == nil, err
 		})

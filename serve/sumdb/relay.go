@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/gomirror/gomirror/cache"
+	"github.com/gomirror/gomirror/serve/upstream"
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -77,6 +78,7 @@ func (d *Database) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"set GONOSUMDB="+q.lookup.Path+`, or let gomirror do it: eval "$(gomirror env)"`)
 		return
 	}
+	ctx := withHops(r.Context(), strings.Join(r.Header.Values(upstream.HopHeader), ", "))
 	contentType := "text/plain; charset=utf-8"
 	var body []byte
 	switch fork := c.forkErr(); {
@@ -85,15 +87,15 @@ func (d *Database) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case fork != nil:
 		err = fork
 	case q.kind == "latest":
-		body, err = c.latest(r.Context())
+		body, err = c.latest(ctx)
 	case q.kind == "lookup":
 		var rec record
-		if rec, err = c.lookupCtx(r.Context(), q.lookup, false); err == nil {
+		if rec, err = c.lookupCtx(ctx, q.lookup, false); err == nil {
 			body, err = c.stamp(rec)
 		}
 	case q.kind == "tile":
 		contentType = "application/octet-stream"
-		body, err = c.tile(r.Context(), q.tile)
+		body, err = c.tile(ctx, q.tile)
 	}
 	if err != nil {
 		answerError(w, err)

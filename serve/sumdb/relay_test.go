@@ -2,14 +2,19 @@ package sumdb
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
+	"github.com/gomirror/gomirror/serve/upstream"
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -147,6 +152,92 @@ func TestRelayPaths(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHops sends on through whom a question came, so that a circle of gomirrors ends.
+func TestHops(t *testing.T) {
+	db := newTestDB(t, "sum.example.com")
+	db.grow(t, 300)
+	for _, tc := range []struct {
+		name, path string
+		relayed    bool
+	}{
+		{"lookup at the database", "/lookup/example.com/a@v1.0.0", false},
+		{"latest at the database", "/latest", false},
+		{"tile at the database", "/tile/8/0/000", false},
+		{"lookup at an upstream", "/lookup/example.com/b@v1.0.0", true},
+		{"latest at an upstream", "/latest", true},
+		{"tile at an upstream", "/tile/8/0/000", true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newSetup(t, db)
+			s.HopID = "own"
+			if tc.relayed {
+				u, _ := url.Parse(db.URL)
+				s.Remotes = func() []Remote { return []Remote{upstream.NewProxy(u, s.Client, "own")} }
+			}
+			d := s.open(t)
+			db.mu.Lock()
+			db.hops = nil
+			db.mu.Unlock()
+			r := httptest.NewRequest("GET", "/sumdb/"+db.name+tc.path, nil)
+			r.Header[upstream.HopHeader] = []string{"a, b", "c"}
+			rec := httptest.NewRecorder()
+			d.ServeHTTP(rec, r)
+			db.mu.Lock()
+			defer db.mu.Unlock()
+			if others := slices.DeleteFunc(slices.Clone(db.hops), func(h string) bool { return h == "a, b, c, own" }); rec.Code != 200 || len(db.hops) == 0 || len(others) > 0 {
+				t.Errorf("got %d and hops %q, want all of them and ours: %s", rec.Code, db.hops, rec.Body)
+			}
+		})
+	}
+}
+
+// TestLatestShared has many ask for the head at once.
+func TestLatestShared(t *testing.T) {
+	db := newTestDB(t, "sum.example.com")
+	db.grow(t, 3)
+	s := newSetup(t, db)
+	d := s.open(t)
+	const users = 20
+	var asked, waiting atomic.Int64
+	release := make(chan struct{})
+	db.lie(func(path string, body []byte) []byte {
+		if path == "/latest" {
+			asked.Add(1)
+			<-release
+		}
+		return body
+	})
+	var wg sync.WaitGroup
+	for range users {
+		wg.Go(func() {
+			ctx := &signalContext{t.Context(), func() {
+				if waiting.Add(1) == users {
+					close(release)
+				}
+			}, new(sync.Once)}
+			if newest, err := d.main.advance(ctx, 1); err != nil || newest.tree.N != 3 {
+				t.Errorf("got a tree of %d, %v", newest.tree.N, err)
+			}
+		})
+	}
+	wg.Wait()
+	if asked.Load() != 1 {
+		t.Errorf("asked %d times, want once", asked.Load())
+	}
+}
+
+// signalContext tells when somebody waits for it.
+type signalContext struct {
+	context.Context
+	tell func()
+	once *sync.Once
+}
+
+func (c *signalContext) Done() <-chan struct{} {
+	c.once.Do(c.tell)
+	return c.Context.Done()
 }
 
 // TestPartialTile cuts tiles from wider ones and keeps no narrower ones.

@@ -1,6 +1,7 @@
 package sumdb
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,8 +18,9 @@ import (
 type session struct {
 	c       *client
 	client  *sumdb.Client
-	fresh   bool // read nothing from our copy
-	lookups int  // guarded by client.mu
+	ctx     context.Context // x/mod takes none
+	fresh   bool            // read nothing from our copy
+	lookups int             // guarded by client.mu
 
 	mu     sync.Mutex
 	head   error            // why there is no tree head to start from
@@ -61,7 +63,7 @@ func (s *session) distrust() {
 // ReadRemote implements sumdb.ClientOps.
 func (s *session) ReadRemote(path string) ([]byte, error) {
 	path = strings.TrimPrefix(path, "/")
-	data, from, err := s.c.reach.fetch(s.c.reach.ctx, path, s.c.plausible(path))
+	data, from, err := s.c.reach.fetch(s.ctx, path, s.c.plausible(path))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {

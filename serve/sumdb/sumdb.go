@@ -24,8 +24,6 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
-
-	"golang.org/x/mod/module"
 )
 
 // Options configure a [Database].
@@ -45,6 +43,8 @@ type Options struct {
 	Remotes func() []Remote
 	// Client asks a database directly. Nil means http.DefaultClient.
 	Client *http.Client
+	// HopID is our id in upstream.HopHeader: what GOSUMDB names may lead back to us.
+	HopID string
 	// Offline stops all remote reads.
 	Offline bool
 	Log     *slog.Logger     // nil discards
@@ -155,9 +155,9 @@ func (d *Database) newClient(ctx context.Context, src source) (*client, error) {
 		state:   state,
 		head:    &head{root: state, lock: filepath.Join(d.opts.StateDir, src.folder(), "lock"), verifiers: src.verifiers(), log: log},
 		copy:    &shelf{root: cache, log: log},
-		flights: map[module.Version]*flight{},
+		flights: map[errand]*flight{},
 		reach: &reach{
-			ctx: ctx, name: src.name, proxies: d.opts.Remotes, direct: src.remotes(d.opts.Client),
+			ctx: ctx, name: src.name, proxies: d.opts.Remotes, direct: src.remotes(d.opts.Client, d.opts.HopID),
 			offline: d.opts.Offline, now: d.opts.Now, log: log, health: map[string]*health{},
 		},
 	}

@@ -76,17 +76,33 @@ func (c *client) prove(ctx context.Context, tree tlog.Tree, read func(tlog.HashR
 }
 
 // advance moves the head to one of at least the given size, as the remotes' /latest
-// says, and returns it.
+// says, and returns it. Those who want the same wait together.
 func (c *client) advance(ctx context.Context, size int64) (signedTree, error) {
+	hops := hopsOf(ctx)
+	// Ends with the limits of reach.
+	step := c.steps.DoChan(fmt.Sprint(size, " ", hops), func() (any, error) { return c.step(c.detached(hops), size) })
+	select {
+	case res := <-step:
+		newest, _ := res.Val.(signedTree)
+		return newest, res.Err
+	case <-ctx.Done():
+		return signedTree{}, context.Cause(ctx)
+	}
+}
+
+// step does the work of advance.
+func (c *client) step(ctx context.Context, size int64) (signedTree, error) {
 	var next signedTree
+	short := false // a remote has a tree, and it is too small
 	_, _, err := c.reach.fetch(ctx, "latest", func(msg []byte) (err error) {
 		if next, err = c.head.open(msg); err == nil && next.tree.N < size {
+			short = true
 			err = fmt.Errorf("tree of %d records, want %d", next.tree.N, size)
 		}
 		return err
 	})
 	var none *reachError
-	if errors.As(err, &none) && none.answered {
+	if short && errors.As(err, &none) {
 		return signedTree{}, fmt.Errorf("%w: %v", fs.ErrNotExist, err)
 	}
 	if err != nil {
