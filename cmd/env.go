@@ -150,7 +150,7 @@ func (e *Env) assignments(p plan, orig originals) ([]assignment, error) {
 			return nil, err
 		}
 	}
-	encoded, err := orig.encode()
+	encoded, err := orig.encode(p.set)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", originalsVar, err)
 	}
