@@ -90,6 +90,7 @@ func (d *Database) Announce(ctx context.Context, mod module.Version) {
 
 // Recheck looks up what was stored while the database was out of reach. What it
 // contradicts is evicted. It ends early, with an error, if the database still is.
+// What is exempt by now stays unverified: the pattern that exempts it may go again.
 func (d *Database) Recheck(ctx context.Context, store *cache.Store) (checked int, err error) {
 	versions, err := store.Unverified()
 	if err != nil {
@@ -114,7 +115,7 @@ func (d *Database) Recheck(ctx context.Context, store *cache.Store) (checked int
 func (d *Database) recheck(ctx context.Context, store *cache.Store, mod module.Version) (bool, error) {
 	c := d.verifier(mod.Path)
 	if c == nil {
-		return true, store.SetVerdict(mod, cache.Exempt)
+		return false, nil
 	}
 	rec, err := c.lookupCtx(ctx, mod, false)
 	var absent *absentError

@@ -184,6 +184,40 @@ func TestRecheck(t *testing.T) {
 	}
 }
 
+// TestRecheckExempt keeps what was not verified unverified while a pattern exempts it:
+// when that has gone the bytes are looked at.
+func TestRecheckExempt(t *testing.T) {
+	db := newTestDB(t, "sum.example.com")
+	for _, tc := range []struct {
+		name   string
+		exempt func(*setup)
+	}{
+		{"GONOSUMDB", func(s *setup) { s.NoSumDB = "example.com" }},
+		{"private", func(s *setup) { s.Private = func(string) bool { return true } }},
+		{"off", func(s *setup) { s.GOSUMDB = "off" }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			away := newSetup(t, db)
+			away.cut()
+			store := newStore(t)
+			if got, err := pull(t, away.open(t), store, mod(1), testMod(mod(1).Path)+"\n"); got != cache.Unverified {
+				t.Fatalf("database away: got %q, %v", got, err)
+			}
+			s := newSetup(t, db)
+			tc.exempt(s)
+			if n, err := s.open(t).Recheck(t.Context(), store); n != 0 || err != nil {
+				t.Errorf("exempt: got %d checked, %v", n, err)
+			}
+			if n, err := newSetup(t, db).open(t).Recheck(t.Context(), store); n != 1 || err != nil {
+				t.Errorf("no more exempt: got %d checked, %v", n, err)
+			}
+			if all, err := store.Quarantined(); len(all) != 1 {
+				t.Errorf("got %+v in quarantine, %v, want %s", all, err, mod(1).Path)
+			}
+		})
+	}
+}
+
 // TestBlackHole is the database that takes connections and never answers, in real
 // time: the upstream relays it, or a slow lookup waits for it once.
 func TestBlackHole(t *testing.T) {
