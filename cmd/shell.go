@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // assignment is one variable for a shell; a nil value unsets it.
@@ -66,11 +67,20 @@ func (e *Env) callerIsFish() bool {
 
 // checkValues refuses what can't be given to a shell. A line break would end a
 // statement for some of the readers; no go command setting holds one.
-// See https://go.dev/issue/58508 (CVE-2023-24531).
+// See https://go.dev/issue/58508 (CVE-2023-24531). What is not UTF-8 does not
+// survive JSON, ours as little as that of go env.
 func checkValues(list []assignment) error {
 	for _, a := range list {
-		if a.value != nil && strings.ContainsAny(*a.value, "\n\x00") {
-			return failf("unset "+a.name+" && go env -u "+a.name, "write %s: its value holds a line break", a.name)
+		why := ""
+		switch {
+		case a.value == nil:
+		case strings.ContainsAny(*a.value, "\n\x00"):
+			why = "its value holds a line break"
+		case strings.ContainsRune(*a.value, utf8.RuneError): // also what JSON has made of it
+			why = "its value is not UTF-8"
+		}
+		if why != "" {
+			return failf("unset "+a.name+" && go env -u "+a.name, "write %s: %s", a.name, why)
 		}
 	}
 	return nil
