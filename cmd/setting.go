@@ -5,6 +5,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+
+	"github.com/gomirror/gomirror/serve/upstream"
 )
 
 // settingKey is one setting as the user sees it.
@@ -32,7 +34,7 @@ func settingKeys() []settingKey {
 		{name: "network.ca_file", usage: "`file` of more root certificates (PEM)", example: "FILE",
 			field: func(s *settings) any { return &s.caFile }, path: true},
 		{name: "network.hosts", usage: "git `hosts` that may have addresses inside your network", example: "git.example.com",
-			field: func(s *settings) any { return &s.hosts }},
+			field: func(s *settings) any { return &s.hosts }, check: checkHost},
 		{name: "network.peer_check", usage: "refuse connections of other users (Linux)", example: "true",
 			field: func(s *settings) any { return &s.peerCheck }},
 		{name: "allow_host", usage: "more Host headers to accept, `host:port`", example: "localhost:PORT",
@@ -137,6 +139,15 @@ func (k settingKey) text(s *settings) string {
 		return strings.Join(list, ",")
 	}
 	return fmt.Sprint(k.value(s))
+}
+
+// checkHost refuses what trusts more hosts than anybody can have, or none.
+func checkHost(pattern string) error {
+	example := strings.Replace(pattern, "*", "x", 1)
+	if !upstream.MatchHost([]string{pattern})(example) {
+		return fmt.Errorf("want a host, or *.DOMAIN with two labels in DOMAIN, not %q", pattern)
+	}
+	return nil
 }
 
 // checkListen accepts loopback only: gomirror hands out private code, and whatever

@@ -1,7 +1,8 @@
 package upstream
 
 import (
-	"path"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/module"
@@ -26,15 +27,44 @@ func MatchPrivate(patterns []string) func(modPath string) bool {
 }
 
 // MatchHost returns whether a host is named by one of patterns, which are as in
-// GOPRIVATE: a host whose modules the user calls private may be an inner one.
+// GOPRIVATE: a host whose modules the user calls private may be an inner one. What
+// is trusted must have been spelled out: */acme says which modules are private and
+// not that a stranger may send us to any host there is. So a host counts as it
+// stands, and of wildcards only *.DOMAIN, with two labels at least in DOMAIN.
 func MatchHost(patterns []string) func(host string) bool {
-	return func(host string) bool {
-		for _, pattern := range patterns {
-			name, _, _ := strings.Cut(pattern, "/")
-			if ok, err := path.Match(name, host); ok && err == nil {
-				return true
-			}
-		}
-		return false
+	names := make([]string, 0, len(patterns))
+	for _, pattern := range patterns {
+		name, _, _ := strings.Cut(pattern, "/")
+		names = append(names, hostKey(name))
 	}
+	return func(host string) bool {
+		host = hostKey(host)
+		return slices.ContainsFunc(names, func(name string) bool {
+			domain, wild := strings.CutPrefix(name, "*")
+			switch {
+			case strings.ContainsAny(domain, `*?[]\`), host == "":
+				return false
+			case !wild:
+				return name == host
+			}
+			return len(domain) > 1 && domain[0] == '.' && strings.IndexByte(domain[1:], '.') > 0 &&
+				strings.HasSuffix(host, domain) && isName(host)
+		})
+	}
+}
+
+// hostKey makes one form of the ways to write a host.
+func hostKey(host string) string {
+	bare := strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if ip, err := netip.ParseAddr(bare); err == nil {
+		return ip.String()
+	}
+	return strings.TrimSuffix(strings.ToLower(host), ".")
+}
+
+// isName reports whether a host is neither an address, in any of the forms that some
+// resolver takes, nor this machine.
+func isName(host string) bool {
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	return last != "" && (last[0] < '0' || last[0] > '9') && last != "localhost" && !strings.Contains(host, ":")
 }
