@@ -80,14 +80,11 @@ func (e *Env) runGoEnv(ctx context.Context, o originals, extra ...string) (*goEn
 }
 
 // upstreamList returns the GOPROXY list that gomirror fetches from, and whether it
-// is the go command's built-in default, which falls back on more answers.
-func upstreamList(ctx context.Context, env *Env, s *settings) (list string, builtin bool, err error) {
+// is the go command's built-in default, which falls back on more answers. g is what
+// readGoEnv returns.
+func upstreamList(ctx context.Context, env *Env, s *settings, g *goEnv) (list string, builtin bool, err error) {
 	if s.upstream != "" {
 		return s.upstream, false, nil
-	}
-	g, err := readGoEnv(ctx, env)
-	if err != nil {
-		return "", false, err
 	}
 	own, err := builtinGoEnv(ctx, env)
 	if err != nil {

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -62,5 +63,36 @@ func TestCheckPattern(t *testing.T) {
 		if err := checkPattern(pattern); (err == nil) != want {
 			t.Errorf("checkPattern(%q) = %v, want none: %t", pattern, err, want)
 		}
+	}
+}
+
+// TestUpstreamList counts the runs of the go command: each is a good part of the time
+// that a start takes.
+func TestUpstreamList(t *testing.T) {
+	const ours = "http://127.0.0.1:24000/t/0123456789abcdef0123456789abcdef"
+	tests := []struct {
+		name, setting, goproxy string
+		list                   string
+		builtin                bool
+		runs                   int
+	}{
+		{"setting", "https://a.example", "https://b.example", "https://a.example", false, 0},
+		{"the user's", "", ours + "|https://b.example", "https://b.example", false, 1},
+		{"built in", "", "https://go.example,direct", "https://go.example,direct", true, 1},
+		{"nothing but ours", "", ours, "https://go.example,direct", true, 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			runs := 0
+			env := &Env{Environ: func() []string { return nil }}
+			env.Exec = func(context.Context, string, []string, string, ...string) ([]byte, error) {
+				runs++
+				return []byte(`{"GOPROXY": "https://go.example,direct"}`), nil
+			}
+			list, builtin, err := upstreamList(t.Context(), env, &settings{upstream: tt.setting}, &goEnv{GOPROXY: tt.goproxy})
+			if err != nil || list != tt.list || builtin != tt.builtin || runs != tt.runs {
+				t.Errorf("got %q, %t, %v after %d runs, want %q, %t after %d", list, builtin, err, runs, tt.list, tt.builtin, tt.runs)
+			}
+		})
 	}
 }

@@ -37,7 +37,7 @@ func (a *assembly) reachUpstreams(ctx context.Context) (err error) {
 		return err
 	}
 	a.keep(a.tunnel.Close)
-	list, builtin, err := upstreamList(ctx, a.env, a.s)
+	list, builtin, err := upstreamList(ctx, a.env, a.s, a.goEnv)
 	if err != nil {
 		return err
 	}
