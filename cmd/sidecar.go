@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/gomirror/gomirror/serve/daemon"
 )
@@ -17,6 +18,9 @@ type sidecar struct {
 	capability string
 	running    bool // and proven to be ours
 }
+
+// errForeign is somebody else's listener on our address.
+var errForeign = errors.New("another program listens on its address")
 
 // findSidecar finds the daemon and has it prove that it is ours, before anything is
 // sent or printed that would let somebody else pose as us.
@@ -39,7 +43,7 @@ func findSidecar(ctx context.Context, s *settings) (*sidecar, error) {
 	// A listener that is not ours must not get the capability: it would answer as us.
 	case proof == daemon.Foreign:
 		return nil, failf("gomirror serve --background --listen 127.0.0.1:0",
-			"find gomirror: another program listens on its address %s", addr)
+			"find gomirror: %w %s", errForeign, addr)
 	case daemon.Held(s.stateDir):
 		return nil, failf("gomirror status", "find gomirror: it runs but does not listen on %s yet", addr)
 	}
@@ -71,6 +75,15 @@ func dialSidecar(s *settings) (*daemon.Client, error) {
 		return nil, &problem{daemon.ErrNotRunning, exitNotRunning, "gomirror serve --background"}
 	}
 	return client, err
+}
+
+// whyNotRunning returns what err, which Is daemon.ErrNotRunning, does not tell:
+// somebody else listens on our address, so that the next start will fail.
+func whyNotRunning(ctx context.Context, s *settings, err error) error {
+	if _, found := findSidecar(ctx, s); errors.Is(found, errForeign) {
+		return found
+	}
+	return err
 }
 
 // startSidecar starts a daemon with the settings of this process and returns when it
@@ -106,5 +119,16 @@ func startSidecar(ctx context.Context, env *Env, s *settings, opts serveOptions)
 		StateDir: s.stateDir,
 		LogFile:  filepath.Join(s.stateDir, logFile),
 	})
+	if err == nil {
+		return nil
+	}
+	// The child's own advice is better than to look at it, and two are one too many.
+	if said, advice, ok := strings.Cut(err.Error(), "\ntry: "); ok {
+		advice, _, _ = strings.Cut(advice, "\n")
+		if rest, ok := strings.CutPrefix(advice, "gomirror serve "); ok {
+			advice = "gomirror serve --background " + rest
+		}
+		return &problem{errors.New(said), exitFailed, advice}
+	}
 	return err
 }

@@ -89,9 +89,12 @@ func runStatus(ctx context.Context, env *Env, showURL bool) error {
 		return err
 	}
 	doc, err := askStatus(ctx, s)
-	if errors.Is(err, daemon.ErrNotRunning) && env.json {
-		// For a script, not running is an answer too.
-		return errors.Join(env.printJSON(statusDoc{SchemaVersion: 1}), err)
+	if errors.Is(err, daemon.ErrNotRunning) {
+		err = whyNotRunning(ctx, s, err)
+		if env.json {
+			// For a script, not running is an answer too.
+			err = errors.Join(env.printJSON(statusDoc{SchemaVersion: 1}), err)
+		}
 	}
 	if err != nil {
 		return err
