@@ -72,9 +72,8 @@ func (d *Database) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, err.Error(), "")
 		return
 	}
-	if q.kind == "lookup" && d.opts.Private(q.lookup.Path) {
-		refuse(w, http.StatusNotFound,
-			q.lookup.Path+" is private: the checksum database is not asked about it",
+	if why := d.unasked(q.lookup.Path); q.kind == "lookup" && why != "" {
+		refuse(w, http.StatusNotFound, q.lookup.Path+" is "+why+": the checksum database is not asked about it",
 			"set GONOSUMDB="+q.lookup.Path+`, or let gomirror do it: eval "$(gomirror env)"`)
 		return
 	}
@@ -104,6 +103,18 @@ func (d *Database) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.Write(body)
+}
+
+// unasked returns why no database is told the name of a module, or "". A go command
+// with our environment asks about none of these.
+func (d *Database) unasked(modPath string) string {
+	switch {
+	case d.opts.Private(modPath):
+		return "private"
+	case modPath != toolchainPath && module.MatchPrefixPatterns(d.opts.NoSumDB, modPath):
+		return "in GONOSUMDB"
+	}
+	return ""
 }
 
 // latest returns the newest head, asking for one only if there is none.
