@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // refusal is a request that the guard lets no further.
@@ -90,6 +91,29 @@ func browserMark(r *http.Request) string {
 // peerCheck finds out whose process is at the other end of a connection.
 type peerCheck func(client, server netip.AddrPort) peer
 
+// uids are those that the log has named: who may connect could fill the disk else.
+type uids struct {
+	mu   sync.Mutex
+	seen map[int]bool
+}
+
+// uidLimit is how many users are named. A user can have many uids in containers.
+const uidLimit = 64
+
+// first reports whether uid is new and there is room for it.
+func (u *uids) first(uid int) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.seen[uid] || len(u.seen) >= uidLimit {
+		return false
+	}
+	if u.seen == nil {
+		u.seen = map[int]bool{}
+	}
+	u.seen[uid] = true
+	return true
+}
+
 // peer is what a peerCheck found.
 type peer struct {
 	uid   int
@@ -113,8 +137,8 @@ func (s *Server) stranger(ctx context.Context) (uid int, ok bool) {
 		if !c.peer.known {
 			s.counters.unknownUser.Add(1)
 		}
-		if c.peer.known && !c.peer.ours {
-			s.opts.Log.Warn("connection of another user refused", "uid", c.peer.uid)
+		if c.peer.known && !c.peer.ours && s.strangers.first(c.peer.uid) {
+			s.opts.Log.Warn("connection of another user refused; more of them are counted only", "uid", c.peer.uid)
 		}
 	})
 	return c.peer.uid, c.peer.known && !c.peer.ours

@@ -108,6 +108,34 @@ func TestPeers(t *testing.T) {
 	}
 }
 
+// TestStrangerFillsNoLog has other users connect again and again: each is named once.
+func TestStrangerFillsNoLog(t *testing.T) {
+	uid := 0
+	p := run(t, Options{}, func(s *Server) {
+		s.peer = func(netip.AddrPort, netip.AddrPort) peer { return peer{uid: uid, known: true} }
+	})
+	const named = "connection of another user refused"
+	for _, tc := range []struct {
+		name            string
+		first, last     int // uids, each on a connection of its own
+		lines, refusals int
+	}{
+		{"one", 1001, 1001, 1, 1},
+		{"the same", 1001, 1001, 1, 2},
+		{"another", 1002, 1002, 2, 3},
+		{"many", 2000, 2000 + 2*uidLimit, uidLimit, 4 + 2*uidLimit},
+	} {
+		for uid = tc.first; uid <= tc.last; uid++ {
+			if resp, _ := p.get("GET", p.url(infoName)); resp.StatusCode != 403 {
+				t.Errorf("%s: got %s", tc.name, resp.Status)
+			}
+		}
+		if got, refused := strings.Count(p.logs.String(), named), p.Stats().RefusedUser; got != tc.lines || refused != int64(tc.refusals) {
+			t.Errorf("%s: got %d lines after %d refusals, want %d after %d", tc.name, got, refused, tc.lines, tc.refusals)
+		}
+	}
+}
+
 // TestOtherUser steals the capability as uid 65534.
 func TestOtherUser(t *testing.T) {
 	for _, check := range []bool{true, false} {

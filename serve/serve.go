@@ -63,6 +63,8 @@ type Server struct {
 	peer     peerCheck       // nil without Options.PeerCheck
 	stall    time.Duration
 	counters counters
+
+	strangers uids
 }
 
 var capabilityForm = regexp.MustCompile(`^[0-9a-f]{32}$`)

@@ -79,7 +79,11 @@ func (c *Control) Run(ctx context.Context) error {
 		defer done()
 		stopped <- server.Shutdown(grace)
 	})
-	err := server.Serve(ownerOnly{c.listener, c.opts.Log})
+	owned := &ownerOnly{Listener: c.listener, uid: peerUID, log: c.opts.Log, named: map[int]bool{}}
+	err := server.Serve(owned)
+	if owned.refused > 0 {
+		c.opts.Log.Warn("control connections of other users refused", "connections", owned.refused)
+	}
 	if cancel() {
 		return fmt.Errorf("serve control socket: %w", err)
 	}
@@ -114,13 +118,20 @@ func (c *Control) answer(w http.ResponseWriter, v any) {
 	_, _ = w.Write(body) // a client that left needs no answer
 }
 
-// ownerOnly drops connections of other users, should one get past the folder.
+// ownerOnly drops connections of other users, should one get past the folder. The log
+// names each of them once, or they could fill the disk with it.
 type ownerOnly struct {
 	net.Listener
-	log *slog.Logger
+	uid     func(*net.UnixConn) (int, error)
+	log     *slog.Logger
+	named   map[int]bool // at most namedLimit; Accept has it to itself
+	refused int
 }
 
-func (l ownerOnly) Accept() (net.Conn, error) {
+// namedLimit is how many users are named. A user can have many uids in containers.
+const namedLimit = 64
+
+func (l *ownerOnly) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
@@ -130,12 +141,16 @@ func (l ownerOnly) Accept() (net.Conn, error) {
 		if !ok {
 			return c, nil
 		}
-		uid, err := peerUID(unix)
+		uid, err := l.uid(unix)
 		if err == nil && (uid < 0 || uid == os.Getuid() || uid == 0) {
 			return c, nil
 		}
-		l.log.Warn("control connection of another user refused", "uid", uid, "err", err)
 		c.Close()
+		l.refused++
+		if !l.named[uid] && len(l.named) < namedLimit {
+			l.named[uid] = true
+			l.log.Warn("control connection of another user refused; more of them are counted only", "uid", uid, "err", err)
+		}
 	}
 }
 

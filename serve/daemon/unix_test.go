@@ -3,8 +3,12 @@
 package daemon
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"io/fs"
+	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -154,6 +158,37 @@ func TestControlOfAnother(t *testing.T) {
 		if out, _ := cmd.CombinedOutput(); strings.Contains(string(out), "secret") {
 			t.Errorf("another user, open folder: got %q", out)
 		}
+	}
+}
+
+// TestStrangerFillsNoLog has other users connect again and again: each is named once.
+func TestStrangerFillsNoLog(t *testing.T) {
+	socket, err := net.Listen("unix", stateDir(t)+".sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var logs bytes.Buffer
+	var uids []int
+	for i := range 3 * namedLimit {
+		uids = append(uids, os.Getuid()+1+i/2) // each twice
+	}
+	next := 0
+	l := &ownerOnly{Listener: socket, named: map[int]bool{}, log: slog.New(slog.NewTextHandler(&logs, nil)),
+		uid: func(*net.UnixConn) (int, error) { next++; return uids[next-1], nil }}
+	ended := make(chan error, 1)
+	go func() { _, err := l.Accept(); ended <- err }()
+	for range uids {
+		c, err := net.Dial("unix", socket.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, c) // until it is dropped
+		c.Close()
+	}
+	socket.Close()
+	<-ended
+	if got := strings.Count(logs.String(), "another user refused"); got != namedLimit || l.refused != len(uids) {
+		t.Errorf("got %d lines and %d refusals, want %d and %d", got, l.refused, namedLimit, len(uids))
 	}
 }
 
