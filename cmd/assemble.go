@@ -224,7 +224,7 @@ func (a *assembly) status() statusDoc {
 		Started:       a.started,
 		Address:       a.listener.Addr().String(),
 		Cache:         cacheDoc{Dir: a.s.cacheDir},
-		Upstream:      a.chain.String(),
+		Upstream:      serve.Redact(a.chain.String()), // which may be a gomirror elsewhere
 		Offline:       a.s.offline,
 		Private:       a.private,
 		Served:        a.s.private,
@@ -244,7 +244,7 @@ func (a *assembly) status() statusDoc {
 	}
 	doc.Unverified = len(unverified)
 	for _, q := range aside {
-		doc.Quarantine = append(doc.Quarantine, alarmDoc{Module: q.Module, Version: q.Version, Reason: q.Reason, At: q.At})
+		doc.Quarantine = append(doc.Quarantine, alarmDoc{Module: q.Module, Version: q.Version, Reason: serve.Redact(q.Reason), At: q.At})
 	}
 	return doc
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gomirror/gomirror/serve"
 	"github.com/gomirror/gomirror/serve/daemon"
 )
 
@@ -106,13 +107,18 @@ func runConfigList(env *Env, showOrigin bool) error {
 	return w.Flush()
 }
 
-// redactSetting hides a password in an upstream: a list of settings gets pasted into
+// redactSetting hides the secrets in an upstream, a password or the path of another
+// gomirror: a list of settings gets pasted into
 // bug reports. `config get` shows the value as it is.
 func redactSetting(value any) any {
-	if text, ok := value.(string); ok && strings.Contains(text, "@") {
+	text, ok := value.(string)
+	switch {
+	case !ok:
+		return value
+	case strings.Contains(text, "@"):
 		return redactList(text)
 	}
-	return value
+	return serve.Redact(text)
 }
 
 // runConfigGet prints the value alone, as config set takes it, for use in scripts.

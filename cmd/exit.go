@@ -9,6 +9,8 @@ import (
 	"github.com/agnivade/levenshtein"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/gomirror/gomirror/serve"
 )
 
 // The exit codes, fixed by DESIGN so that scripts can tell them apart.
@@ -59,7 +61,7 @@ func (e *Env) report(ctx context.Context, err error) int {
 		// The user knows what they pressed: no text.
 		return exitInterrupted
 	}
-	fmt.Fprintf(e.Stderr, "gomirror: %v\n", err)
+	fmt.Fprintf(e.Stderr, "gomirror: %s\n", serve.Redact(err.Error()))
 	var hinter interface{ Hint() string }
 	if errors.As(err, &hinter) && hinter.Hint() != "" {
 		fmt.Fprintf(e.Stderr, "try: %s\n", hinter.Hint())

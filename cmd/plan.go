@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gomirror/gomirror/serve"
 	"github.com/gomirror/gomirror/serve/upstream"
 )
 
@@ -177,8 +178,8 @@ func asksMirror(list string) bool {
 	})
 }
 
-// redactList returns a GOPROXY list without passwords, to be shown. What can't be
-// parsed is not shown at all, for nobody knows where in it a password is.
+// redactList returns a GOPROXY list without passwords and without the capabilities
+// of other gomirrors, to be shown. What can't be parsed is not shown at all, for nobody knows where in it a password is.
 func redactList(list string) string {
 	entries, err := upstream.ParseList(list)
 	if err != nil {
@@ -196,7 +197,7 @@ func redactList(list string) string {
 			b.WriteString(",")
 		}
 	}
-	return b.String()
+	return serve.Redact(b.String())
 }
 
 // relayedDatabase returns a GOSUMDB value of the same database and key that the go
