@@ -4,20 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"regexp"
-	"strings"
+
+	"github.com/gomirror/gomirror/serve/redact"
 )
 
-var capabilityPath = regexp.MustCompile(`/t/[0-9a-fA-F]{32}`)
-
-// Redact takes every capability out of s. The address of the proxy is a secret that
-// the go command prints in its errors, and so it comes back in those of others.
-func Redact(s string) string {
-	if !strings.Contains(s, "/t/") {
-		return s
-	}
-	return capabilityPath.ReplaceAllString(s, "/t/REDACTED")
-}
+// Redact takes every capability out of s.
+func Redact(s string) string { return redact.Text(s) }
 
 // RedactHandler returns a handler that redacts what it passes on to next.
 func RedactHandler(next slog.Handler) slog.Handler { return redactor{next} }

@@ -11,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/gomirror/gomirror/cache"
+	"github.com/gomirror/gomirror/serve/redact"
 	"github.com/gomirror/gomirror/serve/upstream"
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/sumdb/tlog"
@@ -152,7 +153,8 @@ func answerError(w http.ResponseWriter, err error) {
 
 // refuse answers with a text that the go command shows: it takes at most 8 lines and
 // 648 bytes of text/plain, and nothing that holds an unprintable rune
-// (cmd/go/internal/web/api.go).
+// (cmd/go/internal/web/api.go). An upstream that is a gomirror has a secret in its URL;
+// it goes before the text is cut.
 func refuse(w http.ResponseWriter, code int, cause, hint string) {
 	const causeLimit = 400
 	cause = strings.Map(func(r rune) rune {
@@ -160,12 +162,12 @@ func refuse(w http.ResponseWriter, code int, cause, hint string) {
 			return ' '
 		}
 		return r
-	}, strings.ToValidUTF8(cause, "?"))
+	}, strings.ToValidUTF8(redact.Text(cause), "?"))
 	if len(cause) > causeLimit {
 		cause = strings.ToValidUTF8(cause[:causeLimit], "") + "…"
 	}
 	if hint != "" {
-		cause += "\ntry: " + hint
+		cause += "\ntry: " + redact.Text(hint)
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -240,6 +241,39 @@ type signalContext struct {
 func (c *signalContext) Done() <-chan struct{} {
 	c.once.Do(c.tell)
 	return c.Context.Done()
+}
+
+// TestCapabilityOfUpstream keeps the secret in the URL of an upstream gomirror out of
+// every answer, also where a long text is cut.
+func TestCapabilityOfUpstream(t *testing.T) {
+	const secret = "0123456789abcdef0123456789abcdef"
+	db := newTestDB(t, "sum.example.com")
+	for name, answer := range map[string]http.HandlerFunc{
+		"fault": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) },
+		"absent": func(w http.ResponseWriter, r *http.Request) {
+			if !strings.HasSuffix(r.URL.Path, "/supported") {
+				w.WriteHeader(404)
+			}
+		},
+		"web page": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "text/html") },
+	} {
+		up := httptest.NewServer(answer)
+		defer up.Close()
+		for pad := 0; pad < 400; pad += 16 { // moves the place of the cut
+			s := newSetup(t, db)
+			s.cut()
+			u, _ := url.Parse(up.URL + "/" + strings.Repeat("p", pad) + "/t/" + secret)
+			s.Remotes = func() []Remote { return []Remote{upstream.NewProxy(u, up.Client(), "")} }
+			d := s.open(t)
+			for _, path := range []string{"latest", "tile/8/0/000", "lookup/example.com/a@v1.0.0"} {
+				rec := httptest.NewRecorder()
+				d.ServeHTTP(rec, httptest.NewRequest("GET", "/sumdb/"+db.name+"/"+path, nil))
+				if body := rec.Body.String(); rec.Code == 200 || strings.Contains(body, secret[:8]) {
+					t.Errorf("%s, %s: got %d %s", name, path, rec.Code, body)
+				}
+			}
+		}
+	}
 }
 
 // TestPartialTile cuts tiles from wider ones and keeps no narrower ones.
