@@ -52,6 +52,7 @@ type assembly struct {
 
 // serveForeground wires the parts and serves until ctx ends.
 func serveForeground(ctx context.Context, env *Env, s *settings, opts serveOptions) (err error) {
+	keepPrivate() // before the first file
 	lock, err := daemon.Acquire(s.stateDir)
 	if err != nil {
 		return err
