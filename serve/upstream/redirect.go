@@ -3,6 +3,7 @@ package upstream
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 type redirects struct {
 	configured, learned http.RoundTripper
 	proxy               func(*http.Request) (*url.URL, error)
+	lookup              lookupFunc
 	trusted             func(host string) bool
 }
 
@@ -32,6 +34,7 @@ func newRedirects(configured *http.Transport, opts ClientOptions, dial dialFunc)
 	if lookup == nil {
 		lookup = systemLookup
 	}
+	r.lookup = lookup
 	learned := configured.Clone()
 	learned.DialContext = limitDial(func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return dialPublic(ctx, lookup, dial, addr)
@@ -50,10 +53,12 @@ func (r *redirects) RoundTrip(req *http.Request) (*http.Response, error) {
 		return r.configured.RoundTrip(req)
 	}
 	parent, err := r.proxy(req)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if parent == nil {
+	case parent == nil && r.inside(req.Context(), first.URL.Hostname()):
+		return r.configured.RoundTrip(req)
+	case parent == nil:
 		return r.learned.RoundTrip(req)
 	}
 	// The user's proxy looks names up by itself, and its own address is no stranger's.
@@ -61,6 +66,13 @@ func (r *redirects) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return r.configured.RoundTrip(req)
+}
+
+// inside reports whether a configured host is in the user's own network: a company's
+// mirror that keeps its files on a host beside it.
+func (r *redirects) inside(ctx context.Context, host string) bool {
+	_, err := publicAddrs(ctx, r.lookup, host)
+	return errors.As(err, new(*refusedError))
 }
 
 // CloseIdleConnections serves [http.Client.CloseIdleConnections].

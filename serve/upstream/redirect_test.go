@@ -54,6 +54,9 @@ func TestRedirectToInnerAddress(t *testing.T) {
 			client, err := upstream.NewClient(upstream.ClientOptions{
 				Trusted: func(host string) bool { return host == tt.trusted },
 				Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
+					if host == "mirror.example.com" {
+						return []netip.Addr{netip.MustParseAddr("198.51.100.1")}, nil
+					}
 					if tt.resolves == "" {
 						return nil, fmt.Errorf("look-up of %s", host)
 					}
@@ -61,8 +64,8 @@ func TestRedirectToInnerAddress(t *testing.T) {
 				},
 				Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 					var d net.Dialer
-					if addr == mirror.Listener.Addr().String() {
-						return d.DialContext(ctx, network, addr)
+					if strings.HasPrefix(addr, "mirror.example.com:") {
+						return d.DialContext(ctx, network, mirror.Listener.Addr().String())
 					}
 					mu.Lock()
 					defer mu.Unlock()
@@ -77,7 +80,7 @@ func TestRedirectToInnerAddress(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			entries, err := upstream.ParseList(mirror.URL)
+			entries, err := upstream.ParseList("http://mirror.example.com:80")
 			if err != nil {
 				t.Fatal(err)
 			}
