@@ -216,7 +216,7 @@ func (a *assembly) recheck(ctx context.Context) error {
 
 // status is what the control socket says of us.
 func (a *assembly) status() statusDoc {
-	stats, sums := a.mirror.Stats(), a.sums.Status()
+	stats, faced, sums := a.mirror.Stats(), a.server.Stats(), a.sums.Status()
 	doc := statusDoc{
 		SchemaVersion: 1,
 		Running:       true,
@@ -231,8 +231,9 @@ func (a *assembly) status() statusDoc {
 		Served:        a.s.private,
 		Stats: statsDoc{
 			Hits: stats.Hits, Misses: stats.Misses, Stale: stats.Stale, Revalidated: stats.Revalidated,
-			Errors: stats.Faults, FetchedBytes: stats.FetchedBytes, ServedBytes: a.server.Stats().Bytes,
+			Errors: stats.Faults, FetchedBytes: stats.FetchedBytes, ServedBytes: faced.Bytes,
 		},
+		Refused: refusedDoc{Host: faced.RefusedHost, Browser: faced.RefusedHeader, User: faced.RefusedUser},
 	}
 	if sums.Name != "" {
 		doc.SumDB = []sumdbDoc{{Name: sums.Name, TreeSize: sums.TreeSize, Fork: sums.Fork, OutOfReach: sums.OutOfReach}}

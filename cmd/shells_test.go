@@ -26,6 +26,7 @@ import (
 //
 //	sidecar [-served P] [-private P] [-upstream L]   a daemon that serves nothing; sets S to its address
 //	squat                                            another program takes that address
+//	knock HOST                                       a request with that Host header
 //	shells VARIANTS NAME=VALUE… -- NAME=VALUE…       in shells with these variables, set up: go env says exactly that
 //	keep NAME                                        sets NAME to the last output
 //	exits CODE COMMAND…                              the command must end with this code
@@ -33,6 +34,7 @@ func envCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"sidecar": startFake,
 		"squat":   squat,
+		"knock":   knock,
 		"shells":  checkShells,
 		"exits":   exits,
 		"keep": func(ts *testscript.TestScript, neg bool, args []string) {
@@ -118,6 +120,18 @@ func squat(ts *testscript.TestScript, neg bool, args []string) {
 	var running sync.WaitGroup
 	running.Go(func() { _ = server.Serve(listener) })
 	ts.Defer(func() { server.Close(); running.Wait() })
+}
+
+func knock(ts *testscript.TestScript, neg bool, args []string) {
+	addr, _, err := daemon.Saved(stateDir(ts))
+	ts.Check(err)
+	req, err := http.NewRequest(http.MethodGet, "http://"+addr+"/", nil)
+	ts.Check(err)
+	req.Host = args[0]
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(req)
+	ts.Check(err)
+	resp.Body.Close()
 }
 
 // variant is one way in which people evaluate the output.

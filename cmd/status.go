@@ -30,6 +30,7 @@ type statusDoc struct {
 	Private       []string   `json:"private,omitempty"` // patterns that go to their origin only
 	Served        []string   `json:"served,omitempty"`  // those of them that env need not keep from us
 	Stats         statsDoc   `json:"stats,omitzero"`
+	Refused       refusedDoc `json:"refused,omitzero"`
 	SumDB         []sumdbDoc `json:"sumdb,omitempty"`
 	Unverified    int        `json:"unverified"`
 	Quarantine    []alarmDoc `json:"quarantine,omitempty"`
@@ -49,6 +50,14 @@ type statsDoc struct {
 	Errors       int64 `json:"errors"`
 	FetchedBytes int64 `json:"fetched_bytes"` // from upstreams
 	ServedBytes  int64 `json:"served_bytes"`  // to the go command
+}
+
+// refusedDoc counts the requests since the daemon started that did not come from the
+// user's go command: somebody may be trying something, or a setting is missing.
+type refusedDoc struct {
+	Host    int64 `json:"host"` // a name in the Host header that is not ours
+	Browser int64 `json:"browser"`
+	User    int64 `json:"user"` // another user of this machine
 }
 
 // sumdbDoc is one checksum database.
@@ -167,6 +176,10 @@ func (d *statusDoc) render(p palette, now time.Time) string {
 	st := d.Stats
 	t.list("requests", []string{count(st.Hits, "hit"), count(st.Misses, "miss"), fmt.Sprintf("%d stale", st.Stale),
 		fmt.Sprintf("%d revalidated", st.Revalidated), count(st.Errors, "error")}, ",")
+	if r := d.Refused; r != (refusedDoc{}) {
+		t.list("refused", []string{fmt.Sprintf("%d for another host", r.Host),
+			fmt.Sprintf("%d of browsers", r.Browser), fmt.Sprintf("%d of other users", r.User)}, ",")
+	}
 	t.row("bytes", fmt.Sprintf("%s fetched, %s served", size(st.FetchedBytes), size(st.ServedBytes)))
 	for _, db := range d.SumDB {
 		t.row("checksums", db.render(p))
