@@ -14,15 +14,16 @@ import (
 type health struct {
 	benched     chan struct{} // closed when the remote is benched, renewed when it answers
 	until       time.Time     // end of the bench
+	dark        time.Time     // when it is asked again, after it let us wait in vain
 	answered    time.Time     // when it last answered anything
 	relays      bool          // what it said to /supported
 	relaysUntil time.Time     // how long that is believed
 }
 
 // candidates returns whom to ask, in order: the proxies, the address in GOSUMDB, the
-// database itself; those on the bench come last. limit is how long to ask, and the
-// cause when that is over.
-func (r *reach) candidates() (order []candidate, limit *silenceError) {
+// database itself; those on the bench come last, the dark ones not at all. limit is how
+// long to ask, and the cause when that is over.
+func (r *reach) candidates() (order, dark []candidate, limit *silenceError) {
 	var benched []candidate
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -33,6 +34,10 @@ func (r *reach) candidates() (order []candidate, limit *silenceError) {
 			r.health[remote.Name()] = h
 		}
 		c := candidate{remote, relay, h}
+		if r.now().Before(h.dark) {
+			dark = append(dark, c)
+			return
+		}
 		if r.sits(h) {
 			benched = append(benched, c)
 			return
@@ -47,9 +52,9 @@ func (r *reach) candidates() (order []candidate, limit *silenceError) {
 		add(direct, false)
 	}
 	if len(order) == 0 {
-		return benched, &silenceError{benchedLimit}
+		return benched, dark, &silenceError{benchedLimit}
 	}
-	return append(order, benched...), &silenceError{answerLimit}
+	return append(order, benched...), dark, &silenceError{answerLimit}
 }
 
 // sits reports whether a remote is on the bench. r.mu is held.
@@ -122,7 +127,7 @@ func (r *reach) bench(h *health) {
 // judge notes what an answer tells about its remote and returns why it is no good.
 func (r *reach) judge(res result, accept func([]byte) error) error {
 	if res.err != nil {
-		r.fail(res.from, res.err)
+		r.fail(res)
 		return res.err
 	}
 	if err := accept(res.data); err != nil {
@@ -132,8 +137,11 @@ func (r *reach) judge(res result, accept func([]byte) error) error {
 	return nil
 }
 
-// fail notes an error of a remote.
-func (r *reach) fail(c candidate, err error) {
+// fail notes an error of a remote. One that came at once, such as a refused connection,
+// costs nothing to meet again; one that was waited for does. Of a remote that answers
+// others it says that the question is hard.
+func (r *reach) fail(res result) {
+	c, err := res.from, res.err
 	var status *upstream.StatusError
 	var silence *silenceError
 	switch {
@@ -144,6 +152,10 @@ func (r *reach) fail(c candidate, err error) {
 	case errors.As(err, &silence), upstream.Unreachable(err):
 		r.mu.Lock()
 		r.bench(c.health)
+		waited := silence != nil || res.took >= hedgeAfter
+		if now := r.now(); waited && now.Sub(c.answered) > aliveFor {
+			c.dark = now.Add(darkFor)
+		}
 		r.mu.Unlock()
 	}
 }
@@ -152,7 +164,7 @@ func (r *reach) fail(c candidate, err error) {
 func (r *reach) revive(c candidate) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c.answered = r.now()
+	c.answered, c.dark = r.now(), time.Time{}
 	r.unbench(c.health)
 }
 
@@ -168,7 +180,7 @@ func (r *reach) down() bool {
 	if r.offline {
 		return true
 	}
-	order, _ := r.candidates()
+	order, _, _ := r.candidates()
 	return len(r.present(order)) == 0
 }
 

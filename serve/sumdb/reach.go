@@ -30,6 +30,12 @@ const (
 	answerLimit = 90 * time.Second
 	// benchedLimit ends a question when no remote is known to answer.
 	benchedLimit = 30 * time.Second
+	// probeLimit ends the question whether a remote relays the database: it answers
+	// that itself.
+	probeLimit = 10 * time.Second
+	// darkFor is how long a remote is not asked at all after it let us wait in vain:
+	// every lookup of a build would wait for it anew.
+	darkFor = 30 * time.Second
 	// relaysFor is how long a remote's yes or no to /supported is believed.
 	relaysFor = time.Hour
 )
@@ -38,6 +44,7 @@ var (
 	errOffline   = errors.New("gomirror runs offline")
 	errNotRelay  = errors.New("does not relay this database")
 	errBadAnswer = errors.New("bad answer")
+	errDark      = fmt.Errorf("no answer of late, asked again within %v", darkFor)
 )
 
 // reach asks the remotes of one database.
@@ -69,6 +76,7 @@ type result struct {
 	from candidate
 	data []byte
 	err  error
+	took time.Duration
 }
 
 // fetch asks the remotes for a path such as "tile/8/0/000" until one gives an answer
@@ -79,7 +87,7 @@ func (r *reach) fetch(ctx context.Context, path string, accept func([]byte) erro
 	if r.offline {
 		return nil, "", errOffline
 	}
-	todo, limit := r.candidates()
+	todo, dark, limit := r.candidates()
 	ctx, cancel := context.WithTimeoutCause(ctx, limit.limit, limit)
 	defer cancel() // ends the attempts that were slower
 	defer context.AfterFunc(r.ctx, cancel)()
@@ -90,6 +98,9 @@ func (r *reach) fetch(ctx context.Context, path string, accept func([]byte) erro
 		watch   chan struct{} // closed when another question benches the last asked
 		faults  = faults{db: r.name}
 	)
+	for _, c := range dark {
+		faults.add(result{from: c, err: errDark})
+	}
 	defer hedge.Stop()
 	next := func() {
 		if len(todo) > 0 {
@@ -139,14 +150,16 @@ func (r *reach) fetch(ctx context.Context, path string, accept func([]byte) erro
 // giveUp counts those who have not answered at the end as faults.
 func (r *reach) giveUp(f *faults, asked []candidate, cause error) {
 	for _, c := range asked {
-		r.fail(c, cause)
-		f.add(result{from: c, err: cause})
+		res := result{from: c, err: cause}
+		r.fail(res)
+		f.add(res)
 	}
 }
 
 // attempt asks one remote. Its result has room in the channel, so that it never waits
 // for a question that is over.
 func (r *reach) attempt(ctx context.Context, c candidate, path string, results chan<- result) {
+	start := r.now()
 	res := result{from: c}
 	if c.relay {
 		res.err = r.supported(ctx, c)
@@ -155,6 +168,7 @@ func (r *reach) attempt(ctx context.Context, c candidate, path string, results c
 	if res.err == nil {
 		res.data, res.err = c.Get(ctx, path)
 	}
+	res.took = r.now().Sub(start)
 	results <- res
 }
 
@@ -168,7 +182,7 @@ func (r *reach) supported(ctx context.Context, c candidate) error {
 		// Many lookups start at once: one of them asks. Ends with its time limit.
 		probe := r.probes.DoChan(c.Name(), func() (any, error) {
 			// Keeps the hops of the first who asks, and not who that is.
-			ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), benchedLimit, &silenceError{benchedLimit})
+			ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), probeLimit, &silenceError{probeLimit})
 			defer cancel()
 			defer context.AfterFunc(r.ctx, cancel)()
 			_, err := c.Get(ctx, "sumdb/"+r.name+"/supported")

@@ -104,7 +104,7 @@ func TestFetchOrder(t *testing.T) {
 		{name: "slow, and the only one", direct: []*fakeRemote{{name: "d", after: 5 * time.Second}}, first: "d", second: "d", wait: 5 * time.Second, again: 5 * time.Second},
 		{name: "all slow: the first good answer", direct: []*fakeRemote{{name: "url", after: 9 * time.Second}, {name: "name", after: 3 * time.Second}}, first: "name", second: "name", wait: 5 * time.Second, again: 3 * time.Second},
 		{name: "as slow as the default database for an unknown version", direct: []*fakeRemote{{name: "d", after: time.Minute}}, first: "d", second: "d", wait: time.Minute, again: time.Minute},
-		{name: "all black-holed", proxies: []*fakeRemote{never("p1")}, direct: []*fakeRemote{never("d")}, wait: answerLimit, again: benchedLimit, fails: "p1: no answer in"},
+		{name: "all black-holed", proxies: []*fakeRemote{never("p1")}, direct: []*fakeRemote{never("d")}, wait: answerLimit, again: probeLimit, fails: "p1: no answer in"},
 		{name: "none takes a connection", direct: []*fakeRemote{{name: "d", do: unreachable}}, fails: "no host nowhere"},
 		{name: "no such record, and a second says so", proxies: []*fakeRemote{{name: "p1", do: notFoundBelow}}, direct: []*fakeRemote{{name: "d", do: status(410)}}, fails: "404"},
 		{name: "no such record, and the second is black-holed", proxies: []*fakeRemote{{name: "p1", do: notFoundBelow}}, direct: []*fakeRemote{never("d")}, wait: hedgeAfter, fails: "404"},

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/gomirror/gomirror/serve/upstream"
 	"golang.org/x/mod/module"
@@ -259,7 +261,7 @@ func TestCapabilityOfUpstream(t *testing.T) {
 	} {
 		up := httptest.NewServer(answer)
 		defer up.Close()
-		for pad := 0; pad < 400; pad += 16 { // moves the place of the cut
+		for pad := 0; pad < 400; pad += 40 { // moves the place of the cut
 			s := newSetup(t, db)
 			s.cut()
 			u, _ := url.Parse(up.URL + "/" + strings.Repeat("p", pad) + "/t/" + secret)
@@ -272,6 +274,57 @@ func TestCapabilityOfUpstream(t *testing.T) {
 					t.Errorf("%s, %s: got %d %s", name, path, rec.Code, body)
 				}
 			}
+		}
+	}
+}
+
+// TestRelayDead has no remote left: who waits for a black hole waits once.
+func TestRelayDead(t *testing.T) {
+	const dial = 10 * time.Second
+	unreachable := func(string) error { return noSuchHost() }
+	closed := func(name string) *fakeRemote { return &fakeRemote{name: name, do: unreachable} }
+	dropped := func(name string) *fakeRemote { return &fakeRemote{name: name, after: dial, do: unreachable} }
+	db := newTestDB(t, "sum.example.com")
+	for _, tc := range []struct {
+		name            string
+		upstream, owned *fakeRemote
+		wait            time.Duration // at most, of the first
+	}{
+		{"all closed", closed("p"), closed("d"), 0},
+		{"all packets dropped", dropped("p"), dropped("d"), hedgeAfter + dial},
+		{"upstream takes connections and is silent", never("p"), closed("d"), probeLimit},
+		{"upstream closed", closed("p"), dropped("d"), dial},
+		{"upstream dropped", dropped("p"), closed("d"), dial},
+	} {
+		for _, path := range []string{"lookup/example.com/a@v1.0.0", "latest", "tile/8/0/000"} {
+			t.Run(tc.name+"/"+path, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := newSetup(t, db)
+					s.Remotes = func() []Remote { return []Remote{tc.upstream} }
+					d := s.open(t)
+					defer d.Close()
+					d.main.reach.direct = []Remote{tc.owned}
+					get := func(want time.Duration) {
+						t.Helper()
+						start := time.Now()
+						rec := httptest.NewRecorder()
+						d.ServeHTTP(rec, httptest.NewRequest("GET", "/sumdb/"+db.name+"/"+path, nil))
+						if took := time.Since(start); rec.Code != 504 || took > want {
+							t.Errorf("got %d after %v, want 504 within %v: %s", rec.Code, took, want, rec.Body)
+						}
+					}
+					get(tc.wait)
+					get(0)
+					get(0)
+					time.Sleep(darkFor) // the bubble's clock
+					asked := tc.upstream.count() + tc.owned.count()
+					get(tc.wait)
+					if got := tc.upstream.count() + tc.owned.count(); got < asked+2 {
+						t.Errorf("got %d questions after the dark, want both asked", got-asked)
+					}
+					get(0)
+				})
+			})
 		}
 	}
 }
