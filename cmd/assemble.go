@@ -122,6 +122,7 @@ func (a *assembly) verify(context.Context) (err error) {
 		Remotes:  a.relays,
 		Client:   a.client,
 		Offline:  a.s.offline,
+		HopID:    a.hopID,
 		Log:      a.log,
 	})
 	if err != nil {
