@@ -89,13 +89,13 @@ func runConfigList(env *Env, showOrigin bool) error {
 			Settings      []settingDoc `json:"settings"`
 		}{SchemaVersion: 1, File: s.file}
 		for _, k := range settingKeys() {
-			doc.Settings = append(doc.Settings, settingDoc{k.name, redactSetting(k.value(s)), s.origins[k.name]})
+			doc.Settings = append(doc.Settings, settingDoc{k.name, redactSetting(k.name, k.value(s)), s.origins[k.name]})
 		}
 		return env.printJSON(doc)
 	}
 	w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
 	for _, k := range settingKeys() {
-		text := fmt.Sprint(redactSetting(k.text(s)))
+		text := fmt.Sprint(redactSetting(k.name, k.text(s)))
 		if text == "" {
 			text = "-"
 		}
@@ -110,12 +110,12 @@ func runConfigList(env *Env, showOrigin bool) error {
 // redactSetting hides the secrets in an upstream, a password or the path of another
 // gomirror: a list of settings gets pasted into
 // bug reports. `config get` shows the value as it is.
-func redactSetting(value any) any {
+func redactSetting(name string, value any) any {
 	text, ok := value.(string)
 	switch {
 	case !ok:
 		return value
-	case strings.Contains(text, "@"):
+	case name == "upstream" && strings.Contains(text, "@"): // a folder may have an @ too
 		return redactList(text)
 	}
 	return serve.Redact(text)
