@@ -65,6 +65,28 @@ func (s *Store) Known(t Tree, modPath string) bool {
 	return err == nil && len(versions) > 0
 }
 
+// CameFrom reports whether upstream, by its name in [Meta], was the last to deliver
+// a file of any version of modPath.
+func (s *Store) CameFrom(upstream, modPath string) bool {
+	k, err := NewKey(modPath, "", List)
+	if err != nil {
+		return false
+	}
+	folder := ledgerDir + "/" + path.Dir(k.String())
+	files, err := fs.ReadDir(s.disk.root.FS(), folder)
+	if err != nil {
+		return false // nothing ever came
+	}
+	return slices.ContainsFunc(files, func(file fs.DirEntry) bool {
+		info, err := ParseKey(path.Dir(k.String()) + "/" + strings.TrimSuffix(file.Name(), ".json") + ".info")
+		if err != nil {
+			return false
+		}
+		m, err := s.ledger(info)
+		return err == nil && m.Upstream == upstream
+	})
+}
+
 // versions returns which files of which versions a tree holds.
 func (s *Store) versions(t Tree, modPath string) (map[string]kinds, error) {
 	k, err := NewKey(modPath, "", List)

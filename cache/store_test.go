@@ -314,6 +314,32 @@ func TestHeldAndKnown(t *testing.T) {
 	}
 }
 
+func TestCameFrom(t *testing.T) {
+	s := open(t, t.TempDir())
+	if s.CameFrom("", quoteV1.Path) || s.CameFrom("direct", "not a path") {
+		t.Error("something came before anything did")
+	}
+	k := kindKey(t, quoteV1, Mod)
+	d, err := s.Draft(Public, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.ReadFrom(bytes.NewReader(bodies(t, quoteV1)[Mod])); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(d.Check(), d.Commit(Meta{Upstream: "direct"})); err != nil {
+		t.Fatal(err)
+	}
+	for upstream, want := range map[string]bool{"direct": true, "https://mirror.example": false} {
+		if got := s.CameFrom(upstream, quoteV1.Path); got != want {
+			t.Errorf("CameFrom(%s) = %v, want %v", upstream, got, want)
+		}
+	}
+	if s.CameFrom("direct", "example.com") {
+		t.Error("what is above a module came from direct")
+	}
+}
+
 func TestPrivateReadsPublicButDoesNotWriteThere(t *testing.T) {
 	s := open(t, t.TempDir())
 	files := fillVersion(t, s, Public, quoteV1, Zip)

@@ -3,6 +3,7 @@ package cmd
 import (
 	"fmt"
 	"net"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -114,6 +115,9 @@ func (k settingKey) parse(s *settings, value, dir string) error {
 		}
 		if k.path && value != "" {
 			value = absolute(value, dir)
+			if !filepath.IsAbs(value) {
+				return fmt.Errorf("%q is relative to a folder that is gone", value)
+			}
 		}
 		*field = value
 	}

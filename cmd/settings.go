@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -42,7 +41,7 @@ func loadSettings(env *Env, flags *pflag.FlagSet) (*settings, error) {
 	}
 	wd, err := os.Getwd()
 	if err != nil {
-		return nil, fmt.Errorf("find the current folder: %w", err)
+		wd = "" // removed under us: only a relative path in a flag or variable needs it
 	}
 	// From the weakest source to the strongest: each overwrites what came before.
 	// Every value is checked, also one that is overwritten, so that a mistake does not

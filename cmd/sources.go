@@ -51,6 +51,7 @@ func (a *assembly) reachUpstreams(ctx context.Context) (err error) {
 		Client:  a.client,
 		Direct:  a.direct("public"),
 		Known:   func(modPath string) bool { return a.store.Known(cache.Public, modPath) },
+		Origin:  func(modPath string) bool { return a.store.CameFrom(upstream.DirectName, modPath) },
 		HopID:   a.hopID,
 		Log:     a.log,
 	})

@@ -22,6 +22,7 @@ type ChainOptions struct {
 	Client  *http.Client              // required if an entry is http or https, see [NewClient]
 	Direct  Source                    // what "direct" asks; nil makes it an error
 	Known   func(modPath string) bool // is the path known to be a module? nil: none is
+	Origin  func(modPath string) bool // has direct delivered a version of it? nil: of none
 	HopID   string                    // our id in [HopHeader]
 	Log     *slog.Logger              // nil discards
 	Now     func() time.Time          // nil means time.Now
@@ -40,6 +41,7 @@ type Chain struct {
 	proxies []*Proxy
 	deflt   bool
 	known   func(string) bool
+	origin  func(string) bool
 	log     *slog.Logger
 	text    string
 }
@@ -53,9 +55,12 @@ type step struct {
 
 // NewChain makes a chain.
 func NewChain(opts ChainOptions) (*Chain, error) {
-	c := &Chain{deflt: opts.Default, known: opts.Known, log: opts.Log}
+	c := &Chain{deflt: opts.Default, known: opts.Known, origin: opts.Origin, log: opts.Log}
 	if c.known == nil {
 		c.known = func(string) bool { return false }
+	}
+	if c.origin == nil {
+		c.origin = func(string) bool { return false }
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
@@ -176,9 +181,12 @@ func (c *Chain) passes(s step, err error) bool {
 // asks reports whether direct is asked for key. The go command starts one clone for
 // a query that no proxy could answer; we would start one for each path it probes,
 // 422 for a go get -u that was measured. So direct behind a proxy answers only what
-// is never probed (.mod and .zip), and queries of what is known to be a module.
+// is never probed (.mod and .zip), and queries of modules that have come from their
+// origin before. Of those that a proxy has, its 404 is the answer: static trees have
+// no @latest, which the go command takes from the list then, and a fault of direct
+// in its place would fail the command.
 func (c *Chain) asks(key cache.Key) bool {
-	return len(c.proxies) == 0 || key.Kind() == cache.Mod || key.Kind() == cache.Zip || c.known(key.Module().Path)
+	return len(c.proxies) == 0 || key.Kind() == cache.Mod || key.Kind() == cache.Zip || c.origin(key.Module().Path)
 }
 
 // stands reports whether a 404 ends the chain: the path is inside a known module, so

@@ -226,27 +226,30 @@ func TestChainAsksOncePerQuery(t *testing.T) {
 		name, list string
 		answers    map[string]string
 		known      []string
+		origin     []string // known from direct
 		keys       []string
 		asked      string // for each key
 	}{
-		{"direct is for what is not probed", "P1,direct", gone, nil, []string{mod, zip}, "P1 direct"},
-		{"direct is not for probes", "P1,direct", gone, nil, []string{list, latest, query, info}, "P1"},
-		{"nor when the proxy is down", "P1|direct", down, nil, []string{list, latest, query, info}, "P1"},
-		{"direct is for known modules", "P1,direct", gone, []string{"example.com/m/sub"}, []string{list, latest, query, info, mod, zip}, "P1 direct"},
-		{"direct is not for what is in a known module", "P1,direct", gone, []string{"example.com/m"}, []string{list, latest, query, info}, "P1"},
-		{"direct alone is for all", "direct", gone, nil, []string{list, latest, query, info, mod, zip}, "direct"},
-		{"a proxy's 404 passes", "P1,P2", gone, nil, []string{list, latest, query, info, mod, zip}, "P1 P2"},
-		{"a proxy's 404 inside a known module stands", "P1,P2", gone, []string{"example.com/m"}, []string{list, latest, query, info}, "P1"},
-		{"but not for files", "P1,P2", gone, []string{"example.com/m"}, []string{mod, zip}, "P1 P2"},
-		{"and not for a nested module that is known", "P1,P2", gone, []string{"example.com/m", "example.com/m/sub"}, []string{list, info}, "P1 P2"},
-		{"a host is no prefix that is a module", "P1,P2", gone, []string{"example.co", "example.com/m/su"}, []string{list}, "P1 P2"},
-		{"a fault does not stand", "P1|P2", down, []string{"example.com/m"}, []string{list}, "P1 P2"},
+		{"direct is for what is not probed", "P1,direct", gone, nil, nil, []string{mod, zip}, "P1 direct"},
+		{"direct is not for probes", "P1,direct", gone, nil, nil, []string{list, latest, query, info}, "P1"},
+		{"nor when the proxy is down", "P1|direct", down, nil, nil, []string{list, latest, query, info}, "P1"},
+		{"direct is for what came from it", "P1,direct", gone, nil, []string{"example.com/m/sub"}, []string{list, latest, query, info, mod, zip}, "P1 direct"},
+		{"direct is not for what a proxy has", "P1,direct", gone, []string{"example.com/m/sub"}, nil, []string{list, latest, query, info}, "P1"},
+		{"direct is not for what is in a known module", "P1,direct", gone, []string{"example.com/m"}, nil, []string{list, latest, query, info}, "P1"},
+		{"direct alone is for all", "direct", gone, nil, nil, []string{list, latest, query, info, mod, zip}, "direct"},
+		{"a proxy's 404 passes", "P1,P2", gone, nil, nil, []string{list, latest, query, info, mod, zip}, "P1 P2"},
+		{"a proxy's 404 inside a known module stands", "P1,P2", gone, []string{"example.com/m"}, nil, []string{list, latest, query, info}, "P1"},
+		{"but not for files", "P1,P2", gone, []string{"example.com/m"}, nil, []string{mod, zip}, "P1 P2"},
+		{"and not for a nested module that is known", "P1,P2", gone, []string{"example.com/m", "example.com/m/sub"}, nil, []string{list, info}, "P1 P2"},
+		{"a host is no prefix that is a module", "P1,P2", gone, []string{"example.co", "example.com/m/su"}, nil, []string{list}, "P1 P2"},
+		{"a fault does not stand", "P1|P2", down, []string{"example.com/m"}, nil, []string{list}, "P1 P2"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSite(t, tt.answers)
 			chain := s.chain(t, tt.list, func(o *upstream.ChainOptions) {
-				o.Known = func(modPath string) bool { return slices.Contains(tt.known, modPath) }
+				o.Known = func(modPath string) bool { return slices.Contains(slices.Concat(tt.known, tt.origin), modPath) }
+				o.Origin = func(modPath string) bool { return slices.Contains(tt.origin, modPath) }
 			})
 			for _, name := range tt.keys {
 				s.asked = nil

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/mod/module"
 )
 
-// directName is the upstream's name in a [cache.Meta].
-const directName = "direct"
+// DirectName is the name of a [Direct] in a [cache.Meta].
+const DirectName = "direct"
 
 // toolchainPath is the module that the go command fetches other go commands from.
 const toolchainPath = "golang.org/toolchain"

@@ -66,7 +66,7 @@ func (d *Direct) meta(info []byte) cache.Meta {
 	if info != nil {
 		_ = json.Unmarshal(info, &i) // whether it is valid is the draft's to check
 	}
-	return cache.Meta{Upstream: directName, Fetched: d.opts.Now(), Status: 200, OriginHash: i.Origin.Hash}
+	return cache.Meta{Upstream: DirectName, Fetched: d.opts.Now(), Status: 200, OriginHash: i.Origin.Hash}
 }
 
 // gitLeftovers are files that a git that was killed leaves in a bare repository: the
