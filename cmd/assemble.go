@@ -37,6 +37,7 @@ type assembly struct {
 	store  *cache.Store
 	client *http.Client
 	tunnel *upstream.Tunnel
+	roots  string // PEM file of all roots that go and git trust
 	chain  *upstream.Chain
 	sums   *sumdb.Database
 	mirror *mirror.Mirror

@@ -84,15 +84,17 @@ func (a *assembly) newDirect(tree string) (upstream.Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	roots, err := upstream.RootsFile(a.s.caFile, a.s.stateDir, a.env.Getenv("SSL_CERT_FILE"))
-	if err != nil {
-		return nil, err
+	if a.roots == "" { // once for both trees: to parse them all takes milliseconds
+		a.roots, err = upstream.RootsFile(a.s.caFile, a.s.stateDir, a.env.Getenv("SSL_CERT_FILE"))
+		if err != nil {
+			return nil, err
+		}
 	}
 	return upstream.NewDirect(upstream.DirectOptions{
 		Go: goCmd, Git: git,
 		VCSDir:  filepath.Join(a.s.cacheDir, "vcs", tree),
 		TempDir: filepath.Join(a.s.cacheDir, "vcs", "tmp"),
-		CAFile:  roots,
+		CAFile:  a.roots,
 		NoSumDB: strings.Join(a.private, ","),
 		Tunnel:  a.tunnel,
 		Switch:  func() (string, string) { return a.url(), a.goEnv.GOSUMDB },
