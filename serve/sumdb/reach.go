@@ -96,11 +96,8 @@ func (r *reach) fetch(ctx context.Context, path string, accept func([]byte) erro
 		hedge   = time.NewTimer(hedgeAfter)
 		asked   []candidate   // have not answered yet
 		watch   chan struct{} // closed when another question benches the last asked
-		faults  = faults{db: r.name}
+		faults  = faultsOf(r.name, dark)
 	)
-	for _, c := range dark {
-		faults.add(result{from: c, err: errDark})
-	}
 	defer hedge.Stop()
 	next := func() {
 		if len(todo) > 0 {
@@ -145,6 +142,15 @@ func (r *reach) fetch(ctx context.Context, path string, accept func([]byte) erro
 			asked, todo = nil, nil
 		}
 	}
+}
+
+// faultsOf begins the faults of one question with the remotes it is not put to.
+func faultsOf(db string, dark []candidate) faults {
+	f := faults{db: db}
+	for _, c := range dark {
+		f.add(result{from: c, err: errDark})
+	}
+	return f
 }
 
 // giveUp counts those who have not answered at the end as faults.
