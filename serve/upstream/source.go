@@ -18,10 +18,13 @@ import (
 )
 
 // Request asks for one key. Meta has the validators of an earlier answer to the
-// same key, or is zero.
+// same key, or is zero. Partial is the beginning of an answer that broke off, or nil:
+// a source that can tell that it still has the same bytes asks for the rest alone. The
+// body that it delivers is whole all the same.
 type Request struct {
-	Key  cache.Key
-	Meta cache.Meta
+	Key     cache.Key
+	Meta    cache.Meta
+	Partial *cache.Partial
 }
 
 // Sink takes an answer. meta says where it came from and how to revalidate it; body
