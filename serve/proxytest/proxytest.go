@@ -45,6 +45,8 @@ type Upstream struct {
 	cert *certificate
 	link *clock
 
+	trips trips
+
 	mu     sync.Mutex
 	mods   map[string]*answers // by escaped module path
 	log    []string            // guarded by mu
@@ -181,8 +183,9 @@ func (u *Upstream) Await(ctx context.Context, suffix string) error {
 	}
 }
 
-// Forget empties the log of requests.
+// Forget empties the log of requests, and starts Counts again.
 func (u *Upstream) Forget() {
+	u.trips.forget()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.log = nil
@@ -195,6 +198,8 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	close(u.news)
 	u.news = make(chan struct{})
 	u.mu.Unlock()
+	w, done := u.trips.begin(w, r)
+	defer done()
 	if !u.link.travel(r.Context()) {
 		return
 	}
