@@ -2,7 +2,6 @@ package proxytest
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -191,7 +190,7 @@ type body struct {
 	bytes []byte
 }
 
-func (b body) write(w http.ResponseWriter, r *http.Request) {
+func (u *Upstream) write(w http.ResponseWriter, r *http.Request, b body) {
 	h := w.Header()
 	switch path.Ext(b.name) {
 	case ".zip":
@@ -201,8 +200,7 @@ func (b body) write(w http.ResponseWriter, r *http.Request) {
 	default:
 		h.Set("Content-Type", "text/plain; charset=utf-8")
 	}
-	h.Set("ETag", fmt.Sprintf("%q", fmt.Sprintf("%x", sha256.Sum256(b.bytes))[:16]))
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b.bytes))
+	u.give(w, r, b)
 }
 
 // memFile is a file of a module that is in memory only.

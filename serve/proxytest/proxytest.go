@@ -52,6 +52,9 @@ type Upstream struct {
 	log    []string            // guarded by mu
 	news   chan struct{}       // guarded by mu; closed and replaced at each request
 	faults []*activeFault      // guarded by mu
+	manner Manner              // guarded by mu
+
+	answered int // guarded by mu; how many sound answers were given
 }
 
 // New starts an upstream that stops when the test ends.
@@ -224,5 +227,5 @@ func (u *Upstream) serve(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "not found: %v\n", err)
 		return
 	}
-	a.write(w, r)
+	u.write(w, r, a)
 }
