@@ -1,14 +1,12 @@
 package proxytest
 
 import (
-	"bytes"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"path"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // FaultKind names what goes wrong with an answer.
@@ -23,13 +21,24 @@ const (
 	Append   FaultKind = "append"   // the body and then ARG
 	Flip     FaultKind = "flip"     // one byte in the middle of the body differs
 	Short    FaultKind = "short"    // half of the body, well framed
-	Cut      FaultKind = "cut"      // half of the body, then the connection closes
 	Length   FaultKind = "length"   // Content-Length tells ten bytes more than come
-	Stall    FaultKind = "stall"    // half of the body, then silence
 	Hang     FaultKind = "hang"     // no answer at all
 	Reset    FaultKind = "reset"    // the connection is reset
 	Redirect FaultKind = "redirect" // 302 to ARG
 	Loop     FaultKind = "loop"     // 302 to itself, for ever
+
+	// These go wrong on the way, in an answer that is otherwise as the client wants it:
+	// a part if it asked for one. PLACE is how many bytes of it come: a number,
+	// "random", or half if there is none.
+	Cut     FaultKind = "cut"     // ARG PLACE, then the connection or the stream closes
+	Stall   FaultKind = "stall"   // ARG PLACE, then silence
+	Break   FaultKind = "break"   // ARG PLACE, then the connection is reset
+	Trickle FaultKind = "trickle" // ARG bytes a second, 512 if there is none
+	GoAway  FaultKind = "goaway"  // all of it, and no more on this connection (http2: GOAWAY)
+
+	// Signed is 302 to a URL on another port that holds for one request, or until it
+	// has sent ARG bytes, and answers 403 from then on.
+	Signed FaultKind = "signed"
 )
 
 // Fault is one way to answer wrongly.
@@ -37,18 +46,20 @@ type Fault struct {
 	Kind  FaultKind
 	Arg   string
 	Times int // how many requests get it; 0 means all
-}
 
-type activeFault struct {
-	Fault
-	match string
-	left  int // guarded by Upstream.mu; < 0 means for ever
+	// Chance is the share of the requests that get it; 0 means all. Which ones follows
+	// from Seed: the nth request of a path fares the same in each run.
+	Chance float64
+	Seed   uint64
+
+	Over       int    // of the faults on the way: only answers with more bytes than that
+	RetryAfter string // of Status: the header; "date 2s" means the date in two seconds
 }
 
 // Fault makes requests whose path matches go wrong from now on. match is a pattern
 // as path.Match has it for the last element of the path ("*.zip", "v1.5.2.*",
 // "list"), or, when it starts with a slash, a prefix of the whole path. The fault
-// added last wins.
+// added last wins; where its chance spares a request, the one before it has a go.
 func (u *Upstream) Fault(match string, f Fault) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -56,7 +67,7 @@ func (u *Upstream) Fault(match string, f Fault) {
 	if left == 0 {
 		left = -1
 	}
-	u.faults = append(u.faults, &activeFault{Fault: f, match: match, left: left})
+	u.faults = append(u.faults, &activeFault{Fault: f, match: match, left: left, asked: make(map[string]int)})
 }
 
 // Mend ends all faults.
@@ -66,36 +77,48 @@ func (u *Upstream) Mend() {
 	u.faults = nil
 }
 
-func (u *Upstream) faultFor(urlPath string) *Fault {
+type activeFault struct {
+	Fault
+	match  string
+	left   int            // guarded by Upstream.mu; < 0 means for ever
+	asked  map[string]int // guarded by Upstream.mu; requests so far by path
+	signed signedHost
+}
+
+func (f *activeFault) matches(urlPath string) bool {
+	if strings.HasPrefix(f.match, "/") && strings.HasPrefix(urlPath, f.match) {
+		return true
+	}
+	ok, err := path.Match(f.match, path.Base(urlPath))
+	return ok && err == nil
+}
+
+// faultFor returns what goes wrong with this request, nil if nothing does.
+func (u *Upstream) faultFor(urlPath string) *hit {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for i := len(u.faults) - 1; i >= 0; i-- {
 		f := u.faults[i]
-		matched := strings.HasPrefix(f.match, "/") && strings.HasPrefix(urlPath, f.match)
-		if ok, _ := path.Match(f.match, path.Base(urlPath)); ok {
-			matched = true
+		if !f.matches(urlPath) || f.left == 0 {
+			continue
 		}
-		if !matched || f.left == 0 {
+		dice := f.roll(urlPath)
+		if f.Chance > 0 && dice.Float64() >= f.Chance {
 			continue
 		}
 		if f.left > 0 {
 			f.left--
 		}
-		return &f.Fault
+		return &hit{f, dice}
 	}
 	return nil
 }
 
 // serve answers a request with the fault.
-func (f *Fault) serve(u *Upstream, w http.ResponseWriter, r *http.Request) {
+func (f *hit) serve(u *Upstream, w http.ResponseWriter, r *http.Request) {
 	switch f.Kind {
 	case Status:
-		code, text, _ := strings.Cut(f.Arg, " ")
-		n, err := strconv.Atoi(code)
-		if err != nil {
-			n = http.StatusInternalServerError
-		}
-		http.Error(w, text, n)
+		f.serveStatus(w)
 	case HTML:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		io.WriteString(w, "<!DOCTYPE html>\n<html><body><h1>Please log in</h1></body></html>\n")
@@ -107,76 +130,34 @@ func (f *Fault) serve(u *Upstream, w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, f.Arg, http.StatusFound)
 	case Loop:
 		http.Redirect(w, r, r.URL.Path, http.StatusFound)
+	case Cut, Stall, Break, Trickle, GoAway:
+		f.serveOnTheWay(u, w, r)
+	case Signed:
+		f.serveRedirect(u, w, r)
+	case signedBody:
+		f.serveSigned(u, w, r)
 	default:
 		f.serveBody(u, w, r)
 	}
 }
 
-// serveBody answers with a body that is not the healthy one.
-func (f *Fault) serveBody(u *Upstream, w http.ResponseWriter, r *http.Request) {
-	source := r.URL.Path
-	if f.Kind == Swap {
-		source = f.Arg
-	}
-	rec := &recorder{header: make(http.Header)}
-	plain := r.Clone(r.Context())
-	plain.URL.Path = source
-	plain.Header = http.Header{} // no Range, no validators: the fault is in the whole body
-	u.serve(rec, plain)
-	if rec.code != 0 && rec.code != http.StatusOK {
-		http.Error(w, rec.body.String(), rec.code)
-		return
-	}
-	b, send, end := rec.body.Bytes(), rec.body.Len(), func() {}
-	switch f.Kind {
-	case Body:
-		b = []byte(f.Arg)
-		send = len(b)
-	case Append:
-		b = append(b, f.Arg...)
-		send = len(b)
-	case Flip:
-		b[len(b)/2] ^= 0x20
-	case Short:
-		b = b[:len(b)/2]
-		send = len(b)
-	case Cut:
-		send, end = len(b)/2, func() { panic(http.ErrAbortHandler) }
-	case Length:
-		b, end = append(b, "0123456789"...), func() { panic(http.ErrAbortHandler) }
-	case Stall:
-		send, end = len(b)/2, func() { <-r.Context().Done() }
-	}
-	w.Header().Set("Content-Type", rec.header.Get("Content-Type"))
-	w.Header().Set("Content-Length", fmt.Sprint(len(b)))
-	w.Write(b[:send])
-	http.NewResponseController(w).Flush()
-	end()
-}
-
-// reset ends the connection with RST, or the stream where there is no connection
-// of its own to end.
-func reset(w http.ResponseWriter) {
-	conn, _, err := http.NewResponseController(w).Hijack()
+func (f *hit) serveStatus(w http.ResponseWriter) {
+	code, text, _ := strings.Cut(f.Arg, " ")
+	n, err := strconv.Atoi(code)
 	if err != nil {
-		panic(http.ErrAbortHandler)
+		n = http.StatusInternalServerError
 	}
-	if far, ok := conn.(*farConn); ok {
-		conn = far.Conn
+	after := f.RetryAfter
+	if in, ok := strings.CutPrefix(after, "date "); ok {
+		d, err := time.ParseDuration(in)
+		if err != nil {
+			n, text = http.StatusInternalServerError, err.Error()
+		}
+		// A date has whole seconds only: never before the time that was meant.
+		after = time.Now().Add(d + time.Second - 1).UTC().Format(http.TimeFormat)
 	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		tcp.SetLinger(0)
+	if after != "" {
+		w.Header().Set("Retry-After", after)
 	}
-	conn.Close()
+	http.Error(w, text, n)
 }
-
-// recorder keeps an answer instead of sending it.
-type recorder struct {
-	header http.Header
-	code   int
-	body   bytes.Buffer
-}
-
-func (r *recorder) Header() http.Header         { return r.header }
-func (r *recorder) WriteHeader(code int)        { r.code = code }
-func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
