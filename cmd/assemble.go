@@ -20,6 +20,7 @@ import (
 	"github.com/gomirror/gomirror/serve"
 	"github.com/gomirror/gomirror/serve/daemon"
 	"github.com/gomirror/gomirror/serve/mirror"
+	"github.com/gomirror/gomirror/serve/prefetch"
 	"github.com/gomirror/gomirror/serve/sumdb"
 	"github.com/gomirror/gomirror/serve/upstream"
 )
@@ -41,6 +42,7 @@ type assembly struct {
 	chain  *upstream.Chain
 	sums   *sumdb.Database
 	mirror *mirror.Mirror
+	ahead  *prefetch.Prefetch
 
 	listener   net.Listener
 	capability string
@@ -77,6 +79,7 @@ func serveForeground(ctx context.Context, env *Env, s *settings, opts serveOptio
 	group.Go(func() error { return a.server.Run(ctx, a.listener) })
 	group.Go(func() error { return a.control.Run(ctx) })
 	group.Go(func() error { return a.recheck(ctx) })
+	group.Go(func() error { return a.ahead.Run(ctx) })
 	return group.Wait()
 }
 
@@ -133,9 +136,20 @@ func (a *assembly) verify(context.Context) (err error) {
 	return nil
 }
 
-// read makes the read-through policy.
+// read makes the read-through policy, and what asks it ahead of the go command.
 func (a *assembly) read(context.Context) error {
 	private := upstream.MatchPrivate(a.private)
+	mode := prefetch.Mode(a.s.prefetch)
+	if a.s.offline {
+		mode = prefetch.Off
+	}
+	a.ahead = prefetch.New(prefetch.Options{
+		Get:     func(ctx context.Context, key cache.Key) (*mirror.Answer, error) { return a.mirror.Get(ctx, key) },
+		Mode:    mode,
+		Private: private,
+		Now:     a.env.Now,
+		Log:     a.log,
+	})
 	a.mirror = mirror.New(mirror.Options{
 		Store:    a.store,
 		Source:   &upstream.Route{Private: private, Public: a.chain, Origin: a.direct("private")},
@@ -143,6 +157,7 @@ func (a *assembly) read(context.Context) error {
 		Private:  private,
 		Verify:   a.sums.Verify,
 		Announce: a.sums.Announce,
+		Asked:    a.ahead.Asked,
 		Now:      a.env.Now,
 		Log:      a.log,
 	})
@@ -235,7 +250,8 @@ func (a *assembly) status() statusDoc {
 			Hits: stats.Hits, Misses: stats.Misses, Stale: stats.Stale, Revalidated: stats.Revalidated,
 			Errors: stats.Faults, FetchedBytes: stats.FetchedBytes, ServedBytes: faced.Bytes,
 		},
-		Refused: refusedDoc{Host: faced.RefusedHost, Browser: faced.RefusedHeader, User: faced.RefusedUser},
+		Prefetch: prefetchDoc{Mode: a.s.prefetch, Stats: a.ahead.Stats()},
+		Refused:  refusedDoc{Host: faced.RefusedHost, Browser: faced.RefusedHeader, User: faced.RefusedUser},
 	}
 	if sums.Name != "" {
 		doc.SumDB = []sumdbDoc{{Name: sums.Name, TreeSize: sums.TreeSize, Fork: sums.Fork, OutOfReach: sums.OutOfReach}}

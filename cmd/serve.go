@@ -35,7 +35,7 @@ func newServe(env *Env) *cobra.Command {
 	flags.BoolVar(&opts.rotateURL, "rotate-url", false, "take a new address: shells set up before need gomirror env again")
 	flags.BoolVar(&opts.detached, "detached", false, "log to the state folder")
 	_ = flags.MarkHidden("detached") // its only error is a wrong name
-	settingFlags(flags, "upstream", "private", "listen", "cache.dir", "allow_host", "offline")
+	settingFlags(flags, "upstream", "private", "listen", "cache.dir", "allow_host", "prefetch", "offline")
 	return c
 }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gomirror/gomirror/serve/prefetch"
 	"github.com/gomirror/gomirror/serve/upstream"
 )
 
@@ -40,6 +41,8 @@ func settingKeys() []settingKey {
 			field: func(s *settings) any { return &s.peerCheck }},
 		{name: "allow_host", usage: "more Host headers to accept, `host:port`", example: "localhost:PORT",
 			field: func(s *settings) any { return &s.allowHosts }},
+		{name: "prefetch", usage: "fetch ahead what go will ask for: `off|metadata|full`", example: "metadata",
+			field: func(s *settings) any { return &s.prefetch }, check: checkPrefetch},
 		{name: "offline", usage: "ask no upstream", example: "true",
 			field: func(s *settings) any { return &s.offline }},
 	}
@@ -152,6 +155,11 @@ func checkHost(pattern string) error {
 		return fmt.Errorf("want a host, or *.DOMAIN with two labels in DOMAIN, not %q", pattern)
 	}
 	return nil
+}
+
+func checkPrefetch(mode string) error {
+	_, err := prefetch.ParseMode(mode)
+	return err
 }
 
 // checkListen accepts loopback only: gomirror hands out private code, and whatever

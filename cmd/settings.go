@@ -9,6 +9,8 @@ import (
 
 	"github.com/adrg/xdg"
 	"github.com/spf13/pflag"
+
+	"github.com/gomirror/gomirror/serve/prefetch"
 )
 
 // settings is what the user wants, from the first of: flag, GOMIRROR_* variable,
@@ -23,6 +25,7 @@ type settings struct {
 	peerCheck  bool     // Linux: refuse connections of other users
 	allowHosts []string
 	offline    bool
+	prefetch   string // a prefetch.Mode
 
 	origins  map[string]string // by key: a flag, a variable, a file or "default"
 	stateDir string
@@ -80,6 +83,7 @@ func defaultSettings() (*settings, error) {
 	s := &settings{
 		cacheDir:  filepath.Join(xdg.CacheHome, "gomirror"),
 		peerCheck: true,
+		prefetch:  string(prefetch.Full),
 		stateDir:  filepath.Join(xdg.StateHome, "gomirror"),
 		file:      filepath.Join(xdg.ConfigHome, "gomirror", "config.toml"),
 		origins:   map[string]string{},

@@ -12,28 +12,30 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gomirror/gomirror/serve/daemon"
+	"github.com/gomirror/gomirror/serve/prefetch"
 )
 
 // statusDoc is what the daemon says about itself on its control socket, and the
 // document of `status --json`. Fields are only ever added to schema version 1.
 type statusDoc struct {
-	SchemaVersion int        `json:"schema_version"`
-	Running       bool       `json:"running"`
-	Version       string     `json:"version,omitempty"`
-	PID           int        `json:"pid,omitempty"`
-	Started       time.Time  `json:"started,omitzero"`
-	Address       string     `json:"address,omitempty"` // host:port
-	URL           string     `json:"url,omitempty"`     // with the capability, on request only
-	Cache         cacheDoc   `json:"cache,omitzero"`
-	Upstream      string     `json:"upstream,omitempty"`
-	Offline       bool       `json:"offline"`
-	Private       []string   `json:"private,omitempty"` // patterns that go to their origin only
-	Served        []string   `json:"served,omitempty"`  // those of them that env need not keep from us
-	Stats         statsDoc   `json:"stats,omitzero"`
-	Refused       refusedDoc `json:"refused,omitzero"`
-	SumDB         []sumdbDoc `json:"sumdb,omitempty"`
-	Unverified    int        `json:"unverified"`
-	Quarantine    []alarmDoc `json:"quarantine,omitempty"`
+	SchemaVersion int         `json:"schema_version"`
+	Running       bool        `json:"running"`
+	Version       string      `json:"version,omitempty"`
+	PID           int         `json:"pid,omitempty"`
+	Started       time.Time   `json:"started,omitzero"`
+	Address       string      `json:"address,omitempty"` // host:port
+	URL           string      `json:"url,omitempty"`     // with the capability, on request only
+	Cache         cacheDoc    `json:"cache,omitzero"`
+	Upstream      string      `json:"upstream,omitempty"`
+	Offline       bool        `json:"offline"`
+	Private       []string    `json:"private,omitempty"` // patterns that go to their origin only
+	Served        []string    `json:"served,omitempty"`  // those of them that env need not keep from us
+	Stats         statsDoc    `json:"stats,omitzero"`
+	Prefetch      prefetchDoc `json:"prefetch,omitzero"`
+	Refused       refusedDoc  `json:"refused,omitzero"`
+	SumDB         []sumdbDoc  `json:"sumdb,omitempty"`
+	Unverified    int         `json:"unverified"`
+	Quarantine    []alarmDoc  `json:"quarantine,omitempty"`
 }
 
 // cacheDoc is an object of its own because it will grow: size, limit, entries.
@@ -50,6 +52,12 @@ type statsDoc struct {
 	Errors       int64 `json:"errors"`
 	FetchedBytes int64 `json:"fetched_bytes"` // from upstreams
 	ServedBytes  int64 `json:"served_bytes"`  // to the go command
+}
+
+// prefetchDoc is what fetching ahead was good for since the daemon started.
+type prefetchDoc struct {
+	Mode string `json:"mode"`
+	prefetch.Stats
 }
 
 // refusedDoc counts the requests since the daemon started that did not come from the
@@ -181,6 +189,10 @@ func (d *statusDoc) render(p palette, now time.Time) string {
 			fmt.Sprintf("%d of browsers", r.Browser), fmt.Sprintf("%d of other users", r.User)}, ",")
 	}
 	t.row("bytes", fmt.Sprintf("%s fetched, %s served", size(st.FetchedBytes), size(st.ServedBytes)))
+	if pf := d.Prefetch; pf.Fetched > 0 {
+		t.list("ahead", []string{fmt.Sprintf("%s fetched", size(pf.FetchedBytes)), fmt.Sprintf("%s of it used", size(pf.UsedBytes)),
+			fmt.Sprintf("%s wasted", size(pf.WastedBytes)), count(pf.Ready+pf.Joined, "wait") + " saved"}, ",")
+	}
 	for _, db := range d.SumDB {
 		t.row("checksums", db.render(p))
 	}

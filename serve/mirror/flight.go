@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/gomirror/gomirror/cache"
+	"github.com/gomirror/gomirror/serve/upstream"
 )
 
 // flightKey names what is being filled: the same key may be on its way into both
@@ -33,10 +35,13 @@ type flights struct {
 	log     *slog.Logger
 	mu      sync.Mutex
 	current map[flightKey]*flight // guarded by mu
+	moved   time.Time             // guarded by mu; when a body that a client waits for last came on
 }
 
 type flight struct {
 	waiters int             // guarded by flights.mu
+	reads   int             // guarded by flights.mu; pieces of a body that have come
+	urgent  chan struct{}   // closed once a client waits
 	ctx     context.Context // of the fill: outlives the client that began it
 	cancel  context.CancelFunc
 
@@ -72,12 +77,20 @@ func (f *flights) do(ctx context.Context, id flightKey, fill fillFunc) (*cache.E
 func (f *flights) join(ctx context.Context, id flightKey) (fl *flight, first bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if fl := f.current[id]; fl != nil {
+	awaited := !background(ctx)
+	if fl = f.current[id]; fl != nil {
 		fl.waiters++
+		if awaited {
+			fl.hurry()
+		}
 		return fl, false
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	fl = &flight{waiters: 1, ctx: ctx, cancel: cancel, done: make(chan struct{})}
+	fl = &flight{waiters: 1, urgent: make(chan struct{}), done: make(chan struct{})}
+	if awaited {
+		fl.hurry()
+	}
+	ctx = upstream.WithUrgency(context.WithoutCancel(ctx), func(ctx context.Context) { f.turn(ctx, fl) })
+	fl.ctx, fl.cancel = context.WithCancel(ctx)
 	if f.current == nil {
 		f.current = make(map[flightKey]*flight)
 	}

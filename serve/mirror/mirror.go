@@ -40,6 +40,10 @@ type Options struct {
 	// runs beside the download. It returns when the look-up is done. May be nil.
 	Announce func(context.Context, module.Version)
 
+	// Asked is told of each request of a client before it is answered; held says that
+	// the cache has the answer. It must not wait. May be nil.
+	Asked func(key cache.Key, held bool)
+
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil discards
 }
@@ -88,31 +92,41 @@ type Answer struct {
 func (m *Mirror) Get(ctx context.Context, key cache.Key) (*Answer, error) {
 	tree := m.tree(key)
 	held := m.held(tree, key)
-	if freshness(tree, key.Kind(), held, m.opts.Now()) == use {
-		return m.answer(key, held, Hit)
+	fresh := freshness(tree, key.Kind(), held, m.opts.Now()) == use
+	m.asked(ctx, key, fresh)
+	if fresh {
+		return m.answer(ctx, key, held, Hit)
 	}
 	if err := impossible(key); err != nil {
 		return nil, err
 	}
 	if m.opts.Offline {
-		return m.offline(tree, key, held)
+		return m.offline(ctx, tree, key, held)
 	}
 	filled, state, err := m.flights.do(ctx, flightKey{tree, key}, m.fill)
 	if err == nil {
 		closeEntry(held)
-		return m.answer(key, filled, state)
+		return m.answer(ctx, key, filled, state)
 	}
-	m.stats.faults.Add(1)
+	m.stats.fault(ctx)
 	if stale(tree, held, err, m.opts.Now()) {
-		return m.stale(key, held, err)
+		return m.stale(ctx, key, held, err)
 	}
 	closeEntry(held)
-	return m.without(tree, key, err)
+	return m.without(ctx, tree, key, err)
+}
+
+// asked tells of a request of a client. What came through another gomirror is that
+// one's to look ahead for.
+func (m *Mirror) asked(ctx context.Context, key cache.Key, held bool) {
+	if m.opts.Asked != nil && !background(ctx) && !upstream.Hopped(ctx) {
+		m.opts.Asked(key, held)
+	}
 }
 
 // answer gives an entry to the client. A remembered "not found" is an error again.
-func (m *Mirror) answer(key cache.Key, entry *cache.Entry, state string) (*Answer, error) {
-	m.stats.count(state)
+func (m *Mirror) answer(ctx context.Context, key cache.Key, entry *cache.Entry, state string) (*Answer, error) {
+	m.stats.count(ctx, state)
 	age := max(0, m.opts.Now().Sub(entry.Meta.Fetched))
 	if !entry.Meta.Found() {
 		entry.Close()
@@ -123,8 +137,8 @@ func (m *Mirror) answer(key cache.Key, entry *cache.Entry, state string) (*Answe
 }
 
 // stale gives an entry past its time, and why.
-func (m *Mirror) stale(key cache.Key, entry *cache.Entry, cause error) (*Answer, error) {
-	answer, err := m.answer(key, entry, Stale)
+func (m *Mirror) stale(ctx context.Context, key cache.Key, entry *cache.Entry, cause error) (*Answer, error) {
+	answer, err := m.answer(ctx, key, entry, Stale)
 	if err == nil {
 		answer.Cause = cause
 		m.warn("served stale", key, cause)
@@ -175,6 +189,12 @@ func (m *Mirror) fill(ctx context.Context, id flightKey) (landing, error) {
 			req.Meta = held.Meta
 		}
 	}
+	if key.Kind() == cache.Zip {
+		if partial, err := m.opts.Store.Partial(tree, key); err == nil {
+			defer partial.Close()
+			req.Partial = partial
+		}
+	}
 	m.announce(ctx, key)
 	delivered := false
 	err := m.opts.Source.Fetch(ctx, req, func(k cache.Key, meta cache.Meta, body io.Reader) error {
@@ -213,11 +233,14 @@ func (m *Mirror) keep(ctx context.Context, tree cache.Tree, key cache.Key, meta 
 	if err != nil {
 		return nil, err
 	}
+	draft.Begin(meta)
 	n, err := draft.ReadFrom(body)
 	m.stats.fetched.Add(n)
-	if err == nil {
-		err = draft.Check()
+	if err != nil {
+		draft.Suspend() // what has come is where the next try goes on
+		return nil, err
 	}
+	err = draft.Check()
 	whole := err == nil
 	if err == nil && key.Kind() == cache.List {
 		err = m.merge(tree, key, draft)

@@ -1,8 +1,12 @@
 package mirror
 
-import "sync/atomic"
+import (
+	"context"
+	"sync/atomic"
+)
 
-// Stats counts what a Mirror has done since it was made.
+// Stats counts what a Mirror has done since it was made. What no client asked for, see
+// [Background], counts as bytes alone.
 type Stats struct {
 	Hits         int64 `json:"hits"`
 	Misses       int64 `json:"misses"`
@@ -16,7 +20,10 @@ type counters struct {
 	hits, misses, stale, revalidated, faults, fetched atomic.Int64
 }
 
-func (c *counters) count(state string) {
+func (c *counters) count(ctx context.Context, state string) {
+	if background(ctx) {
+		return
+	}
 	switch state {
 	case Hit:
 		c.hits.Add(1)
@@ -26,6 +33,12 @@ func (c *counters) count(state string) {
 		c.stale.Add(1)
 	case Revalidated:
 		c.revalidated.Add(1)
+	}
+}
+
+func (c *counters) fault(ctx context.Context) {
+	if !background(ctx) {
+		c.faults.Add(1)
 	}
 }
 

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -51,25 +52,25 @@ func impossible(key cache.Key) error {
 // offline answers without asking anybody: with what is held however old it is, and
 // lists only what can be had whole, so that "go get m@latest" picks no version
 // that it then can't get.
-func (m *Mirror) offline(tree cache.Tree, key cache.Key, held *cache.Entry) (*Answer, error) {
-	if answer, err := m.offer(tree, key); answer != nil || err != nil {
+func (m *Mirror) offline(ctx context.Context, tree cache.Tree, key cache.Key, held *cache.Entry) (*Answer, error) {
+	if answer, err := m.offer(ctx, tree, key); answer != nil || err != nil {
 		closeEntry(held)
 		return answer, err
 	}
 	if held != nil && held.Meta.Found() {
-		return m.stale(key, held, &OfflineError{key})
+		return m.stale(ctx, key, held, &OfflineError{key})
 	}
 	closeEntry(held)
-	return m.without(tree, key, &OfflineError{key})
+	return m.without(ctx, tree, key, &OfflineError{key})
 }
 
 // without answers when neither an upstream nor an earlier answer does. err says why.
-func (m *Mirror) without(tree cache.Tree, key cache.Key, err error) (*Answer, error) {
+func (m *Mirror) without(ctx context.Context, tree cache.Tree, key cache.Key, err error) (*Answer, error) {
 	offline := (*OfflineError)(nil)
 	if !upstream.Unreachable(err) && !errors.As(err, &offline) {
 		return nil, err
 	}
-	if answer, offerErr := m.offer(tree, key); answer != nil || offerErr != nil {
+	if answer, offerErr := m.offer(ctx, tree, key); answer != nil || offerErr != nil {
 		return answer, offerErr
 	}
 	// A package inside a known module is asked for as a module too. Anything but
@@ -82,7 +83,7 @@ func (m *Mirror) without(tree cache.Tree, key cache.Key, err error) (*Answer, er
 
 // offer makes up a list or a @latest of the versions that are held whole. It
 // returns nil, nil if there are none or key asks for something else.
-func (m *Mirror) offer(tree cache.Tree, key cache.Key) (*Answer, error) {
+func (m *Mirror) offer(ctx context.Context, tree cache.Tree, key cache.Key) (*Answer, error) {
 	if key.Kind() != cache.List && key.Kind() != cache.Latest {
 		return nil, nil
 	}
@@ -100,7 +101,7 @@ func (m *Mirror) offer(tree cache.Tree, key cache.Key) (*Answer, error) {
 		if err != nil {
 			return nil, err
 		}
-		return m.stale(key, entry, errOffer)
+		return m.stale(ctx, key, entry, errOffer)
 	}
 	draft, err := m.opts.Store.Draft(tree, key)
 	if err != nil {
@@ -112,7 +113,7 @@ func (m *Mirror) offer(tree cache.Tree, key cache.Key) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.stale(key, entry, errOffer)
+	return m.stale(ctx, key, entry, errOffer)
 }
 
 var errOffer = errors.New("no upstream can be asked: these are the versions in the cache")

@@ -80,6 +80,9 @@ func WithHops(ctx context.Context, hops string) context.Context {
 	return context.WithValue(ctx, hopsKey{}, hops)
 }
 
+// Hopped reports whether the request has passed another gomirror.
+func Hopped(ctx context.Context) bool { return ctx.Value(hopsKey{}) != nil }
+
 // hops returns the [HopHeader] value for a request that this gomirror sends.
 func hops(ctx context.Context, own string) string {
 	if passed, ok := ctx.Value(hopsKey{}).(string); ok {

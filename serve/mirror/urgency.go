@@ -1,0 +1,80 @@
+package mirror
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// standBack is how long a body that nobody waits for yet lets one go first that a
+	// client waits for, each time that this one comes on. It is longer than the gaps
+	// between the pieces of a body on a link that is busy with it.
+	standBack = 20 * time.Millisecond
+
+	// smallReads is up to how many pieces a body takes no room worth standing back for:
+	// a .mod or .info is one.
+	smallReads = 3
+)
+
+type backgroundKey struct{}
+
+// Background returns a context for a Get on nobody's behalf: it counts as no request,
+// and its download stands back for those that clients wait for until one of them asks
+// for the same.
+func Background(ctx context.Context) context.Context {
+	return context.WithValue(ctx, backgroundKey{}, true)
+}
+
+func background(ctx context.Context) bool {
+	marked, _ := ctx.Value(backgroundKey{}).(bool)
+	return marked
+}
+
+// hurry notes that a client waits. flights.mu is held.
+func (fl *flight) hurry() {
+	select {
+	case <-fl.urgent:
+	default:
+		close(fl.urgent)
+	}
+}
+
+// turn is called before each piece of a flight's body. A flight that no client waits
+// for stands back while the body of another comes on that one does wait for: both
+// share the user's link. It does not stand back while that other merely waits for its
+// upstream, for the link is idle then.
+func (f *flights) turn(ctx context.Context, fl *flight) {
+	for {
+		select {
+		case <-fl.urgent:
+			f.move(fl)
+			return
+		default:
+		}
+		f.mu.Lock()
+		rest := standBack - time.Since(f.moved)
+		f.mu.Unlock()
+		if rest <= 0 {
+			return
+		}
+		wait := time.NewTimer(rest)
+		select {
+		case <-wait.C:
+		case <-fl.urgent:
+		case <-ctx.Done():
+		}
+		wait.Stop()
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// move notes that a body which a client waits for has come on.
+func (f *flights) move(fl *flight) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if fl.reads++; fl.reads > smallReads {
+		f.moved = time.Now()
+	}
+}

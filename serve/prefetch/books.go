@@ -1,0 +1,114 @@
+package prefetch
+
+import (
+	"time"
+
+	"github.com/gomirror/gomirror/cache"
+)
+
+const (
+	// wasteAfter is how long a file may lie there before it counts as fetched in vain.
+	wasteAfter = 10 * time.Minute
+
+	// bookLimit is how many files are remembered, a dozen large projects: more come and
+	// go in ten minutes only where something is wrong.
+	bookLimit = 20_000
+)
+
+// books account for what was fetched ahead. Prefetch.mu guards them.
+type books struct {
+	open  map[cache.Key]*entry // fetched or being fetched, and not asked for
+	zips  int64                // bytes of zips in open
+	total Stats
+	swept time.Time
+}
+
+// entry is one file.
+type entry struct {
+	since time.Time
+	size  int64
+	done  bool
+	asked bool // while on its way
+}
+
+// begin notes that a key is on its way.
+func (b *books) begin(key cache.Key, now time.Time) {
+	if b.open == nil {
+		b.open = make(map[cache.Key]*entry)
+	}
+	if now.Sub(b.swept) > time.Second {
+		b.sweep(now)
+	}
+	if len(b.open) < bookLimit {
+		b.open[key] = &entry{since: now}
+	}
+}
+
+// end notes what came: no bytes if it was held or could not be had.
+func (b *books) end(key cache.Key, size int64, now time.Time) {
+	e := b.open[key]
+	if e == nil {
+		return
+	}
+	if size == 0 {
+		delete(b.open, key)
+		return
+	}
+	b.total.Fetched++
+	b.total.FetchedBytes += size
+	e.size, e.since, e.done = size, now, true
+	if e.asked {
+		b.use(key, e)
+	} else if key.Kind() == cache.Zip {
+		b.zips += size
+	}
+}
+
+// asked notes that a client wants a key.
+func (b *books) asked(key cache.Key, now time.Time) {
+	e := b.open[key]
+	switch {
+	case e == nil:
+	case !e.done && !e.asked:
+		e.asked = true
+		b.total.Joined++
+	case e.done && now.Sub(e.since) <= wasteAfter:
+		b.total.Ready++
+		b.forget(key, e)
+		b.use(key, e)
+	}
+}
+
+func (b *books) use(key cache.Key, e *entry) {
+	delete(b.open, key)
+	b.total.Used++
+	b.total.UsedBytes += e.size
+}
+
+// forget takes an entry out of what is ahead.
+func (b *books) forget(key cache.Key, e *entry) {
+	if key.Kind() == cache.Zip {
+		b.zips -= e.size
+	}
+}
+
+// sweep counts as wasted what nobody asked for.
+func (b *books) sweep(now time.Time) {
+	b.swept = now
+	for key, e := range b.open {
+		if e.done && now.Sub(e.since) > wasteAfter {
+			b.forget(key, e)
+			delete(b.open, key)
+			b.total.Wasted++
+			b.total.WastedBytes += e.size
+		}
+	}
+}
+
+// ahead is how many bytes of zips lie there that nobody has asked for yet.
+func (b *books) ahead() int64 { return b.zips }
+
+func (b *books) sum(now time.Time) Stats {
+	b.sweep(now)
+	return b.total
+}

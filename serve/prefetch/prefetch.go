@@ -1,0 +1,272 @@
+// Package prefetch asks for what the go command will ask for next.
+//
+// The go command asks for a few things at a time and waits for each: all .mod files of
+// the module graph, then each .info, then each .zip, or a .zip and then its .mod and
+// .info. What comes next can be told from what was asked, so a [Prefetch] is told of
+// every request and calls Get for the rest, in the background and in the order in which
+// go will want it. It decides nothing but that: what Get does with a key, and whether it
+// may be asked for at all, is none of its business.
+//
+// The one idea: go asks for a module's zip only if the main module requires it, and it
+// asks for the .mod files of those requirements first, sorted by path. So the first
+// ascending run of .mod requests names every zip of the pull, see [plan.wave].
+package prefetch
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/module"
+
+	"github.com/gomirror/gomirror/cache"
+	"github.com/gomirror/gomirror/serve/mirror"
+)
+
+// Mode says how much is fetched ahead.
+type Mode string
+
+// The modes.
+const (
+	Off      Mode = "off"      // nothing
+	Metadata Mode = "metadata" // .mod and .info alone
+	Full     Mode = "full"     // zips too
+)
+
+// ParseMode returns the mode of that name.
+func ParseMode(name string) (Mode, error) {
+	switch m := Mode(name); m {
+	case Off, Metadata, Full:
+		return m, nil
+	}
+	return "", fmt.Errorf("want %s, %s or %s, not %q", Off, Metadata, Full, name)
+}
+
+// How many fetches run at once beside those of clients.
+const (
+	// modSlots fill an HTTP/2 connection to a distant upstream: each is some 10 KiB, and
+	// waits one or two round trips.
+	modSlots = 24
+
+	// zipSlots is small, for go waits for one zip and not for all: three keep the link
+	// busy, eight would make the first of them late.
+	zipSlots = 3
+)
+
+// DefaultBudget is how many bytes of zips may have been fetched with nobody having
+// asked for them yet: what the link carries while go reads the module graph.
+const DefaultBudget = 64 << 20
+
+// Options are the parts of a Prefetch.
+type Options struct {
+	// Get answers a key as it does for clients, required: [mirror.Mirror.Get].
+	Get func(context.Context, cache.Key) (*mirror.Answer, error)
+
+	Mode   Mode  // "" is Full
+	Budget int64 // 0 is DefaultBudget
+
+	// Private reports whether a module is private. Those are not fetched ahead: their
+	// origin is a git host, which a child process clones. Nil means that none is.
+	Private func(modPath string) bool
+
+	// Projects returns the projects in which go commands run now. Nil means [Running].
+	Projects func() []Project
+
+	Now func() time.Time // nil means time.Now
+	Log *slog.Logger     // nil discards
+}
+
+// Prefetch fetches ahead.
+type Prefetch struct {
+	opts Options
+
+	mu    sync.Mutex
+	plan  *plan         // guarded by mu
+	books books         // guarded by mu
+	news  chan struct{} // guarded by mu; closed and renewed when there may be work
+}
+
+// New returns a Prefetch that works once it runs.
+func New(opts Options) *Prefetch {
+	if opts.Mode == "" {
+		opts.Mode = Full
+	}
+	if opts.Budget == 0 {
+		opts.Budget = DefaultBudget
+	}
+	if opts.Private == nil {
+		opts.Private = func(string) bool { return false }
+	}
+	if opts.Projects == nil {
+		opts.Projects = Running
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Prefetch{opts: opts, plan: newPlan(opts, opts.Now()), news: make(chan struct{})}
+}
+
+// Asked is told of every request of a client before it is answered; held says that it
+// is answered from the cache. It does not wait.
+func (p *Prefetch) Asked(key cache.Key, held bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.opts.Now()
+	p.books.asked(key, now)
+	if p.opts.Mode == Off {
+		return
+	}
+	if now.Sub(p.plan.last) > quiet {
+		p.plan = newPlan(p.opts, now)
+	}
+	p.plan.asked(key, held, now)
+	p.wake()
+}
+
+// wake tells the workers to look again. p.mu is held.
+func (p *Prefetch) wake() {
+	close(p.news)
+	p.news = make(chan struct{})
+}
+
+// Run fetches until ctx ends.
+func (p *Prefetch) Run(ctx context.Context) error {
+	var workers sync.WaitGroup
+	start := func(n int, lane laneName) {
+		for range n {
+			workers.Go(func() { p.work(ctx, lane) }) // ends with ctx
+		}
+	}
+	if p.opts.Mode != Off {
+		start(modSlots, modLane)
+		start(1, lookLane)
+	}
+	if p.opts.Mode == Full {
+		start(zipSlots, zipLane)
+	}
+	workers.Wait()
+	return nil
+}
+
+// work does the jobs of a lane one after the other.
+func (p *Prefetch) work(ctx context.Context, lane laneName) {
+	for {
+		p.mu.Lock()
+		j, ok := p.take(lane)
+		news := p.news
+		p.mu.Unlock()
+		if ok {
+			p.do(ctx, j)
+			continue
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// take returns the next job of a lane that may be begun. p.mu is held.
+func (p *Prefetch) take(lane laneName) (job, bool) {
+	if lane == zipLane && p.books.ahead() >= p.opts.Budget {
+		return job{}, false
+	}
+	j, ok := p.plan.take(lane)
+	if ok && lane != lookLane {
+		p.books.begin(j.key, p.opts.Now())
+	}
+	return j, ok
+}
+
+// do fetches a key and learns from a .mod. An error is no loss: who asks for the key
+// itself will meet it, and be told.
+func (p *Prefetch) do(ctx context.Context, j job) {
+	if j.look {
+		p.adopt(p.opts.Projects())
+		return
+	}
+	start := p.opts.Now()
+	answer, err := p.opts.Get(mirror.Background(ctx), j.key)
+	var size int64
+	var file *modfile.File
+	if err == nil {
+		if answer.State == mirror.Miss {
+			size = answer.Size
+		}
+		if j.learn {
+			file = parse(answer)
+		}
+		answer.Close()
+	}
+	now := p.opts.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.books.end(j.key, size, now)
+	if size > 0 && j.key.Kind() != cache.Zip {
+		p.plan.took(now.Sub(start))
+	}
+	if file != nil {
+		p.plan.learn(j, file)
+	}
+	p.wake()
+}
+
+// adopt gives the projects to the plan.
+func (p *Prefetch) adopt(projects []Project) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.plan.adopt(projects)
+	p.wake()
+}
+
+// parsedMod is the size up to which a .mod is read: Kubernetes' has 12 KiB.
+const parsedMod = 256 << 10
+
+// parse reads a .mod as go reads that of a dependency. Nil says that it can't be read,
+// which go will tell.
+func parse(r io.Reader) *modfile.File {
+	text, err := io.ReadAll(io.LimitReader(r, parsedMod))
+	if err != nil {
+		return nil
+	}
+	file, err := modfile.ParseLax("go.mod", text, nil)
+	if err != nil {
+		return nil
+	}
+	return file
+}
+
+// Stats says what fetching ahead was good for since the start. Bytes are those that
+// came from upstreams.
+type Stats struct {
+	Fetched      int64 `json:"fetched"`       // files
+	FetchedBytes int64 `json:"fetched_bytes"` // of them
+	Used         int64 `json:"used"`          // of these files, a client asked for
+	UsedBytes    int64 `json:"used_bytes"`    // of them
+	Wasted       int64 `json:"wasted"`        // of these files, nobody asked for in 10 minutes
+	WastedBytes  int64 `json:"wasted_bytes"`  // of them
+	Ready        int64 `json:"ready"`         // requests that found their answer in the cache for it
+	Joined       int64 `json:"joined"`        // requests that found it on its way
+}
+
+// Stats returns the counts so far.
+func (p *Prefetch) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.books.sum(p.opts.Now())
+}
+
+// keyOf makes a key of a version that a .mod or go.sum names; ok is false for what is
+// no version.
+func keyOf(mod module.Version, kind cache.Kind) (cache.Key, bool) {
+	key, err := cache.NewKey(mod.Path, mod.Version, kind)
+	return key, err == nil && key.Immutable()
+}

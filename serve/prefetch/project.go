@@ -1,0 +1,151 @@
+package prefetch
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/module"
+)
+
+// Project is what the go.mod and go.sum of a main module say that go will ask for.
+type Project struct {
+	Requires []module.Version // as they are after replacements, in go's order
+	Sums     []module.Version // whose .mod files go.sum knows; nil without a go.sum
+	Zips     bool             // the go command that runs there wants zips
+}
+
+// fileLimit is the size up to which a go.mod or go.sum is read. Kubernetes' have 15 and
+// 60 KiB.
+const fileLimit = 4 << 20
+
+// readProject reads the main module that dir is in. It is an error if there is none.
+func readProject(dir string) (Project, error) {
+	root, err := findModule(dir)
+	if err != nil {
+		return Project{}, err
+	}
+	text, err := readFile(filepath.Join(root, "go.mod"))
+	if err != nil {
+		return Project{}, err
+	}
+	// ParseLax passes over replacements, which count in a main module. It is for a go.mod
+	// of a later Go.
+	file, err := modfile.Parse("go.mod", text, nil)
+	if err != nil {
+		file, err = modfile.ParseLax("go.mod", text, nil)
+	}
+	if err != nil {
+		return Project{}, err
+	}
+	project := Project{Requires: required(file)}
+	if text, err := readFile(filepath.Join(root, "go.sum")); err == nil {
+		var zips map[module.Version]bool
+		project.Sums, zips = readSums(text)
+		kept := project.Requires[:0]
+		for _, mod := range project.Requires {
+			if zips[mod] {
+				kept = append(kept, mod)
+			}
+		}
+		project.Requires = kept
+	}
+	return project, nil
+}
+
+// findModule returns the nearest folder above dir that has a go.mod.
+func findModule(dir string) (string, error) {
+	for {
+		if info, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil && info.Mode().IsRegular() {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("no go.mod above it")
+		}
+		dir = parent
+	}
+}
+
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, fileLimit+1))
+	if err == nil && len(text) > fileLimit {
+		err = errors.New("larger than any that go wrote")
+	}
+	return text, err
+}
+
+// required returns the requirements of a go.mod, without those that are replaced by a
+// folder.
+func required(file *modfile.File) []module.Version {
+	replaced := make(map[module.Version]module.Version)
+	for _, r := range file.Replace {
+		replaced[r.Old] = r.New
+	}
+	var mods []module.Version
+	for _, r := range file.Require {
+		mod := r.Mod
+		for _, old := range []module.Version{mod, {Path: mod.Path}} {
+			if with, ok := replaced[old]; ok {
+				mod = with
+				break
+			}
+		}
+		if mod.Version != "" {
+			mods = append(mods, mod)
+		}
+	}
+	module.Sort(mods)
+	return mods
+}
+
+// readSums returns the versions whose .mod and those whose zip a go.sum knows.
+func readSums(text []byte) (mods []module.Version, zips map[module.Version]bool) {
+	zips = make(map[module.Version]bool)
+	for line := range bytes.Lines(text) {
+		f := strings.Fields(string(line))
+		if len(f) != 3 {
+			continue
+		}
+		if version, ok := strings.CutSuffix(f[1], "/go.mod"); ok {
+			mods = append(mods, module.Version{Path: f[0], Version: version})
+		} else {
+			zips[module.Version{Path: f[0], Version: f[1]}] = true
+		}
+	}
+	return mods, zips
+}
+
+// wantsZips reports whether a go command with these arguments downloads zips. Those
+// that only read the module graph must not cost their user a hundred megabytes.
+func wantsZips(args []string) bool {
+	for i, arg := range args {
+		switch arg {
+		case "list":
+			return !hasFlag(args[i:], "m")
+		case "mod":
+			return i+1 < len(args) && (args[i+1] == "download" || args[i+1] == "tidy" || args[i+1] == "vendor")
+		case "build", "install", "run", "test", "vet", "get", "generate", "fix", "doc":
+			return true
+		}
+	}
+	return false
+}
+
+func hasFlag(args []string, name string) bool {
+	for _, arg := range args {
+		if arg = strings.TrimLeft(arg, "-"); arg == name || arg == name+"=true" {
+			return true
+		}
+	}
+	return false
+}
