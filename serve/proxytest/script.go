@@ -26,6 +26,7 @@ type stage struct {
 	dir       string
 	db        *Database
 	upstreams map[string]*Upstream
+	counts    map[string]Counts
 }
 
 type stageKey struct{}
@@ -33,7 +34,7 @@ type stageKey struct{}
 // Setup gives a script its upstreams. What the script leaves running, upstreams and
 // processes, ends with it. Whoever calls it has set the environment already.
 func Setup(env *testscript.Env) error {
-	s := &stage{dir: env.WorkDir, upstreams: make(map[string]*Upstream)}
+	s := &stage{dir: env.WorkDir, upstreams: make(map[string]*Upstream), counts: make(map[string]Counts)}
 	env.Values[stageKey{}] = s
 	// Under -race every program waits a second when it ends, and scripts run hundreds.
 	env.Setenv("GORACE", "atexit_sleep_ms=0")
@@ -56,8 +57,17 @@ func Setup(env *testscript.Env) error {
 //	upstream-add MODULE@VERSION DIR
 //	upstream-branch MODULE REF VERSION
 //	upstream-toolchain VERSION    a Go release whose go command only says its name
-//	upstream-fault [-times N] MATCH KIND [ARG…]    see Fault; upstream-mend ends all
+//	upstream-big MODULE@VERSION BYTES    a module whose zip has about as many
+//	upstream-project DIR N        N modules, and in DIR a project that needs them all
+//	upstream-link RTT [BYTES/S]   how far away it is from now on; see Link
+//	upstream-manner [-validators V] [-no-ranges] [-stored]    see Manner
+//	upstream-fault [-times N] [-chance P [-seed N]] [-over BYTES] [-retry-after S]
+//	    MATCH KIND [ARG…]         see Fault; upstream-mend ends all
+//	black-hole NAME               sets $NAME to a URL where no connection is accepted
 //	upstream-log [-forget]        prints what was asked for
+//	upstream-count [-forget] [-save NAME] [FIGURE <=|>= [N*]NAME|N]
+//	    prints the figures: see Counts. FIGURE is requests, ranges, inflight,
+//	    roundtrips, bytes or bytes.KIND; NAME holds what -save has put there
 //	upstream-await SUFFIX         waits until a path that ends so was asked for
 //	sumdb-serve                   sets $SUMDB_URL; sumdb-flip MODULE@VERSION
 //	use-gomirror [-fallback]      as eval "$(gomirror env)", by default without what
@@ -81,6 +91,12 @@ func Cmds() map[string]func(ts *testscript.TestScript, neg bool, args []string) 
 		"upstream-mend":      func(c *call) error { c.upstream().Mend(); return nil },
 		"upstream-log":       printLog,
 		"upstream-await":     awaitRequest,
+		"upstream-big":       addBig,
+		"upstream-project":   addProject,
+		"upstream-link":      setLink,
+		"upstream-manner":    func(c *call) error { c.want(0); c.upstream().SetManner(c.manner); return nil },
+		"black-hole":         openBlackHole,
+		"upstream-count":     count,
 		"sumdb-serve":        serveDatabase,
 		"sumdb-flip":         flipDatabase,
 	} {
@@ -104,9 +120,10 @@ type call struct {
 	args  []string
 	flags *flag.FlagSet
 
-	as, dir, sumdb     string
-	tls, empty, forget bool
-	times              int
+	as, dir, sumdb, save string
+	tls, empty, forget   bool
+	fault                Fault
+	manner               Manner
 }
 
 func newCall(ts *testscript.TestScript, name string) *call {
@@ -120,9 +137,18 @@ func newCall(ts *testscript.TestScript, name string) *call {
 		c.flags.BoolVar(&c.tls, "tls", false, "")
 		c.flags.BoolVar(&c.empty, "empty", false, "")
 	case "upstream-fault":
-		c.flags.IntVar(&c.times, "times", 0, "")
-	case "upstream-log":
+		c.flags.IntVar(&c.fault.Times, "times", 0, "")
+		c.flags.Float64Var(&c.fault.Chance, "chance", 0, "")
+		c.flags.Uint64Var(&c.fault.Seed, "seed", 0, "")
+		c.flags.IntVar(&c.fault.Over, "over", 0, "")
+		c.flags.StringVar(&c.fault.RetryAfter, "retry-after", "", "")
+	case "upstream-manner":
+		c.flags.StringVar((*string)(&c.manner.Validators), "validators", "", "")
+		c.flags.BoolVar(&c.manner.NoRanges, "no-ranges", false, "")
+		c.flags.BoolVar(&c.manner.Stored, "stored", false, "")
+	case "upstream-log", "upstream-count":
 		c.flags.BoolVar(&c.forget, "forget", false, "")
+		c.flags.StringVar(&c.save, "save", "", "")
 	}
 	return c
 }
@@ -211,7 +237,8 @@ func addFault(c *call) error {
 	if len(c.args) < 2 {
 		c.want(2)
 	}
-	c.upstream().Fault(c.args[0], Fault{Kind: FaultKind(c.args[1]), Arg: strings.Join(c.args[2:], " "), Times: c.times})
+	c.fault.Kind, c.fault.Arg = FaultKind(c.args[1]), strings.Join(c.args[2:], " ")
+	c.upstream().Fault(c.args[0], c.fault)
 	return nil
 }
 

@@ -1,0 +1,9 @@
+//go:build !unix
+
+package proxytest
+
+import "errors"
+
+func blackHole() (addr string, closeHole func(), err error) {
+	return "", nil, errors.New("black-hole works on unix only")
+}
