@@ -72,11 +72,13 @@ func Setup(env *testscript.Env) error {
 //	sumdb-serve                   sets $SUMDB_URL; sumdb-flip MODULE@VERSION
 //	use-gomirror [-fallback]      as eval "$(gomirror env)", by default without what
 //	                              follows gomirror's own address in GOPROXY
+//	[!] within [MIN..]MAX PROGRAM ARG…    exec, and it takes as long as that
 //	[!] netless PROGRAM ARG…      exec without any network but a loopback of its own
 //	[!] own-mounts PROGRAM ARG…   exec where mounts are seen by nobody else
 func Cmds() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
 	cmds := map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"use-gomirror": useGomirror,
+		"within":       within,
 		"netless":      netless,
 		"own-mounts":   ownMounts,
 	}

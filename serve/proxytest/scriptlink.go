@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
 )
 
 // addBig adds a module whose zip is about as large as asked for.
@@ -88,6 +90,26 @@ func openBlackHole(c *call) error {
 	c.ts.Setenv(c.args[0], "http://"+addr)
 	c.ts.Setenv(c.args[0]+"_ADDR", addr)
 	return nil
+}
+
+// within runs a program and holds it to its time.
+func within(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 2 {
+		ts.Fatalf("usage: within [MIN..]MAX PROGRAM ARG…")
+	}
+	shortest, longest, ok := strings.Cut(args[0], "..")
+	if !ok {
+		shortest, longest = "0s", args[0]
+	}
+	least, err := time.ParseDuration(shortest)
+	ts.Check(err)
+	most, err := time.ParseDuration(longest)
+	ts.Check(err)
+	start := time.Now()
+	execWrapped(ts, neg, nil, args[1:])
+	if took := time.Since(start); took < least || took > most {
+		ts.Fatalf("%s took %v, want %s", strings.Join(args[1:], " "), took, args[0])
+	}
 }
 
 // count prints the figures, and holds one of them against a limit.
