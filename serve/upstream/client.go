@@ -73,6 +73,7 @@ func NewClient(opts ClientOptions) (*http.Client, error) {
 	}
 	configured := &http.Transport{
 		Proxy:                  opts.ProxyFunc,
+		OnProxyConnectResponse: checkConnect,
 		DialContext:            limitDial(dial),
 		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    tlsLimit,

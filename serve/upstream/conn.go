@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/http/httptrace"
+	"net/url"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -44,37 +47,74 @@ func withReach(ctx context.Context, until time.Time) context.Context {
 	return context.WithValue(ctx, reachKey{}, until)
 }
 
+// reachOf returns the time that withReach has set, or zero.
+func reachOf(ctx context.Context) time.Time {
+	until, _ := ctx.Value(reachKey{}).(time.Time)
+	return until
+}
+
 // connWatch knows how far a request has come. Its flags are set by the goroutines of
 // the transport, which may outlive the request.
 type connWatch struct {
-	accepted atomic.Bool // somebody has accepted a connection
-	waiting  atomic.Bool // the request is sent, the answer has not begun
-	reach    *time.Timer // nil if there is no limit
+	accepted atomic.Bool   // somebody has accepted a connection
+	waiting  atomic.Bool   // the request is sent, the answer has not begun
+	written  chan struct{} // closed when the request is sent for the first time
+	sent     time.Time     // when that was; to be read once written is closed
+	reach    *time.Timer
 }
 
-func (w *connWatch) stop() {
-	if w.reach != nil {
-		w.reach.Stop()
+func (w *connWatch) stop() { w.reach.Stop() }
+
+// took returns how long ago the request was sent. A file is not sent for.
+func (w *connWatch) took() (time.Duration, bool) {
+	select {
+	case <-w.written:
+		return time.Since(w.sent), true
+	default:
+		return 0, false
 	}
 }
 
-// watchConn returns a context for one request. If the context has a reach, the
-// request is cancelled when that is over and there is no connection yet. The caller
-// stops the watch when the request is over.
-func watchConn(ctx context.Context, cancel context.CancelCauseFunc) (context.Context, *connWatch) {
-	watch := new(connWatch)
-	if until, ok := ctx.Value(reachKey{}).(time.Time); ok {
-		watch.reach = time.AfterFunc(time.Until(until), func() {
-			if !watch.accepted.Load() {
-				cancel(errReach)
-			}
-		})
-	}
+// watchConn returns a context for one request, which is cancelled if there is no
+// connection at the time until. The caller stops the watch when the request is over.
+func watchConn(ctx context.Context, cancel context.CancelCauseFunc, until time.Time) (context.Context, *connWatch) {
+	watch := &connWatch{written: make(chan struct{})}
+	watch.reach = time.AfterFunc(time.Until(until), func() {
+		if !watch.accepted.Load() {
+			cancel(errReach)
+		}
+	})
+	sent := sync.OnceFunc(func() {
+		watch.sent = time.Now()
+		close(watch.written)
+	})
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GetConn:              func(string) { watch.waiting.Store(false) }, // again after a redirect
-		GotConn:              func(httptrace.GotConnInfo) { watch.accepted.Store(true) },
-		TLSHandshakeStart:    func() { watch.accepted.Store(true) }, // a certificate we refuse is no dead link
-		WroteRequest:         func(httptrace.WroteRequestInfo) { watch.waiting.Store(true) },
+		GetConn:           func(string) { watch.waiting.Store(false) }, // again after a redirect
+		GotConn:           func(httptrace.GotConnInfo) { watch.accepted.Store(true) },
+		TLSHandshakeStart: func() { watch.accepted.Store(true) }, // a certificate we refuse is no dead link
+		WroteRequest: func(httptrace.WroteRequestInfo) {
+			watch.waiting.Store(true)
+			sent()
+		},
 		GotFirstResponseByte: func() { watch.waiting.Store(false) },
 	}), watch
+}
+
+// connectError is an HTTP proxy that does not connect us to an upstream.
+type connectError struct {
+	proxy string // its host
+	code  int
+}
+
+func (e *connectError) Error() string {
+	return fmt.Sprintf("connect through HTTP proxy %s: it answers %d %s", e.proxy, e.code, http.StatusText(e.code))
+}
+
+// checkConnect is [http.Transport.OnProxyConnectResponse]. Without it an error would
+// be a mere text.
+func checkConnect(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	return &connectError{proxy.Host, resp.StatusCode}
 }

@@ -2,20 +2,19 @@ package upstream
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"mime"
-	"net"
 	"net/http"
 	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/cenkalti/backoff/v5"
 	"github.com/gomirror/gomirror/cache"
 )
 
@@ -31,6 +30,8 @@ type Proxy struct {
 	client *http.Client
 	hopID  string
 	now    func() time.Time
+	health *health
+	delay  backoff.ExponentialBackOff // between tries
 }
 
 // NewProxy returns the proxy at u. The user and password in u are sent as basic
@@ -38,7 +39,13 @@ type Proxy struct {
 func NewProxy(u *url.URL, client *http.Client, hopID string) *Proxy {
 	base := *u
 	base.User, base.Fragment, base.RawFragment = nil, "", ""
-	p := &Proxy{name: strings.TrimSuffix(bareURL(u), "/"), base: &base, client: client, hopID: hopID, now: time.Now}
+	p := &Proxy{
+		name: strings.TrimSuffix(bareURL(u), "/"), base: &base, client: client, hopID: hopID,
+		now: time.Now, health: &health{},
+		delay: backoff.ExponentialBackOff{
+			InitialInterval: firstBackoff, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: maxBackoff,
+		},
+	}
 	if u.Scheme == "file" {
 		p.client = &http.Client{CheckRedirect: checkRedirect, Transport: http.NewFileTransport(http.Dir(folder(u.Path)))}
 		p.base = &url.URL{Scheme: "file", Path: "/"}
@@ -64,14 +71,19 @@ func (p *Proxy) Name() string { return p.name }
 
 // Fetch implements [Source]. It delivers the one key asked for.
 func (p *Proxy) Fetch(ctx context.Context, req Request, sink Sink) error {
-	header := make(http.Header)
+	q := p.newPull(ctx, req.Key.String())
+	q.partial, q.held = req.Partial, req.Meta.Upstream != ""
 	if req.Meta.ETag != "" {
-		header.Set("If-None-Match", req.Meta.ETag)
+		q.ifNew.Set("If-None-Match", req.Meta.ETag)
 	}
 	if req.Meta.LastModified != "" {
-		header.Set("If-Modified-Since", req.Meta.LastModified)
+		q.ifNew.Set("If-Modified-Since", req.Meta.LastModified)
 	}
-	err := p.get(ctx, req.Key.String(), header, func(resp *http.Response, body *body) error {
+	if req.Key.Kind() == cache.Zip {
+		// It is packed already, and a range of it must count the bytes of the file.
+		q.header.Set("Accept-Encoding", "identity")
+	}
+	err := q.into(ctx, func(resp *http.Response, body *body) error {
 		if page := webPage(resp); page != "" {
 			return &cache.InvalidError{Key: req.Key, Reason: page}
 		}
@@ -80,10 +92,7 @@ func (p *Proxy) Fetch(ctx context.Context, req Request, sink Sink) error {
 			ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"),
 		}
 		err := sink(req.Key, meta, body)
-		switch {
-		case err != nil && body.err != nil:
-			return body.err // the reason, not what the sink made of it
-		case errors.Is(err, fs.ErrNotExist):
+		if errors.Is(err, fs.ErrNotExist) {
 			return &sinkError{err}
 		}
 		return err
@@ -99,7 +108,7 @@ func (p *Proxy) Fetch(ctx context.Context, req Request, sink Sink) error {
 func (p *Proxy) Get(ctx context.Context, path string) ([]byte, error) {
 	path = strings.TrimPrefix(path, "/")
 	var small []byte
-	err := p.get(ctx, path, make(http.Header), func(resp *http.Response, body *body) error {
+	err := p.newPull(ctx, path).into(ctx, func(resp *http.Response, body *body) error {
 		if page := webPage(resp); page != "" {
 			return errors.New(page)
 		}
@@ -116,74 +125,6 @@ func (p *Proxy) Get(ctx context.Context, path string) ([]byte, error) {
 	return small, nil
 }
 
-// get sends one request and hands an answer of 200 to take.
-func (p *Proxy) get(ctx context.Context, path string, header http.Header, take func(*http.Response, *body) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	u := *p.base
-	u.Path = strings.TrimSuffix(u.Path, "/") + "/" + path
-	if u.RawPath != "" {
-		u.RawPath = strings.TrimSuffix(u.RawPath, "/") + "/" + path
-	}
-	ctx, watch := watchConn(ctx, cancel)
-	defer watch.stop()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return fmt.Errorf("make request: %w", err)
-	}
-	header.Set("User-Agent", "gomirror")
-	if p.auth != "" {
-		header.Set("Authorization", p.auth)
-	}
-	if p.hopID != "" {
-		header.Set(HopHeader, hops(ctx, p.hopID))
-	}
-	req.Header = header
-	resp, err := p.client.Do(req)
-	if err != nil {
-		return p.noAnswer(ctx, watch, err)
-	}
-	defer resp.Body.Close()
-	conditional := header.Get("If-None-Match") != "" || header.Get("If-Modified-Since") != ""
-	switch {
-	case resp.StatusCode == http.StatusNotModified && conditional:
-		return ErrNotModified
-	case resp.StatusCode != http.StatusOK:
-		defer time.AfterFunc(errorBodyTime, func() { cancel(nil) }).Stop()
-		return p.status(path, resp)
-	}
-	return take(resp, newBody(ctx, cancel, p.name, resp))
-}
-
-// noAnswer sorts the error of a request that brought no answer.
-func (p *Proxy) noAnswer(ctx context.Context, watch *connWatch, err error) error {
-	host := p.base.Host
-	// What url.Error adds, the method and a URL, is said better by those who wrap this.
-	var ue *url.Error
-	if errors.As(err, &ue) {
-		if u, parseErr := url.Parse(ue.URL); parseErr == nil {
-			host = u.Host
-		}
-		err = ue.Err
-	}
-	var timeout net.Error
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause // instead of "context canceled"
-	} else if watch.waiting.Load() && errors.As(err, &timeout) && timeout.Timeout() {
-		err = &StallError{Upstream: p.name, Limit: firstByteLimit, Got: -1}
-	}
-	if unknown := (x509.UnknownAuthorityError{}); errors.As(err, &unknown) && unknown.Cert != nil {
-		err = &caError{fmt.Errorf("%w (its issuer is %s)", err, unknown.Cert.Issuer)}
-	}
-	if host != p.base.Host {
-		err = fmt.Errorf("after a redirect to %s: %w", host, err)
-	}
-	if !watch.accepted.Load() {
-		return &noConnection{err}
-	}
-	return err
-}
-
 // explain makes the error name the upstream and what was asked for.
 func (p *Proxy) explain(ctx context.Context, path string, err error) error {
 	var status *StatusError
@@ -195,18 +136,6 @@ func (p *Proxy) explain(ctx context.Context, path string, err error) error {
 		return fmt.Errorf("fetch %s from %s: %w", path, p.name, context.Cause(ctx))
 	}
 	return &fetchError{p.name, path, err}
-}
-
-// status makes the error of an answer other than 200.
-func (p *Proxy) status(path string, resp *http.Response) error {
-	e := &StatusError{Upstream: p.name, URL: bareURL(resp.Request.URL), Code: resp.StatusCode, Text: errorText(resp)}
-	if p.base.Scheme == "file" {
-		e.URL = p.name + "/" + path
-	}
-	if e.Code == http.StatusLoopDetected {
-		return &loopError{e}
-	}
-	return e
 }
 
 // webPage returns a sentence if an answer is a page for people, as the sign-in page

@@ -28,7 +28,9 @@ func newProxy(t *testing.T, rawURL string, client *http.Client) *upstream.Proxy 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return upstream.NewProxy(u, client, "hop1")
+	p := upstream.NewProxy(u, client, "hop1")
+	upstream.Brisk(p)
+	return p
 }
 
 // capped is a sink with the limit that a draft puts on a body.
@@ -115,7 +117,7 @@ func TestBadInput(t *testing.T) {
 		}, "invalid", "more than 10 redirects, the last to U/", false},
 		{"redirect to no web address", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
-		}, "fetch", "unsupported protocol scheme", false},
+		}, "invalid", "redirect to file:///etc/passwd refused", false},
 		{"204", status(204, "text/plain", ""), "204", "U/example.com/m/@v/v1.0.0.zip answers 204 No Content", false},
 		{"206", status(206, "text/plain", "part"), "206", "answers 206 Partial Content", false},
 		{"304 unasked", status(304, "", ""), "304", "answers 304", false},
@@ -316,7 +318,7 @@ func TestThroughHTTPProxy(t *testing.T) {
 	middle := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		connects = append(connects, r.Method+" "+r.Host)
 		if refuse {
-			w.WriteHeader(http.StatusBadGateway)
+			w.WriteHeader(http.StatusProxyAuthRequired)
 			return
 		}
 		out, err := net.Dial("tcp", r.Host)
@@ -351,8 +353,14 @@ func TestThroughHTTPProxy(t *testing.T) {
 	}
 	client.CloseIdleConnections()
 	refuse = true
-	if err := proxy.Fetch(t.Context(), upstream.Request{Key: parseKey(t, zipName)}, collect(&body)); !upstream.Unreachable(err) {
-		t.Errorf("error of a refused CONNECT is %v, want unreachable", err)
+	connects = nil
+	err = proxy.Fetch(t.Context(), upstream.Request{Key: parseKey(t, zipName)}, collect(&body))
+	if want := "connect through HTTP proxy " + middleURL.Host + ": it answers 407 Proxy Authentication Required"; !upstream.Unreachable(err) ||
+		!strings.Contains(err.Error(), want) {
+		t.Errorf("error of a refused CONNECT is %v, want it unreachable and %q", err, want)
+	}
+	if len(connects) != 1 {
+		t.Errorf("the proxy that refuses was asked %d times, want once", len(connects))
 	}
 	middle.Close()
 	if err := proxy.Fetch(t.Context(), upstream.Request{Key: parseKey(t, zipName)}, collect(&body)); !upstream.Unreachable(err) {

@@ -117,9 +117,9 @@ func TestSilence(t *testing.T) {
 			want: "fetch", text: "fetch example.com/m/@v/v1.0.0.zip from http://a: http://a gives no answer in 1m30s"},
 		{name: "late answer", list: "http://a", a: slow(89*second, 0), took: 89 * second, want: "xxxx"},
 		{name: "slow body", list: "http://a", a: slow(0, 19*second), took: 20 * 19 * second, want: "xxxx"},
-		{name: "body stands still", list: "http://a", a: silent(5), took: 20 * second,
-			want: "cut", text: "fetch example.com/m/@v/v1.0.0.zip from http://a: http://a stands still for 20s after 5 bytes"},
-		{name: "a body that stands still passes", list: "http://a,http://b", a: silent(5), b: slow(0, 0), took: 20 * second, want: "xxxx"},
+		{name: "body stands still", list: "http://a", a: silent(5), took: 9 * 20 * second, // the first brings something new
+			want: "cut", text: "fetch example.com/m/@v/v1.0.0.zip from http://a: http://a stands still for 20s after 5 bytes (9 tries)"},
+		{name: "a body that stands still passes", list: "http://a,http://b", a: silent(5), b: slow(0, 0), took: 9 * 20 * second, want: "xxxx"},
 		{name: "no answer stops at a comma", list: "http://a,http://b", a: silent(0), b: slow(0, 0), took: 90 * second, want: "fetch"},
 		{name: "no answer passes a pipe", list: "http://a|http://b", a: silent(0), b: slow(0, 0), took: 90 * second, want: "xxxx"},
 		{name: "slow disk", list: "http://a", a: slow(0, 0), pause: 60 * second, took: 20 * 60 * second, want: "xxxx"},
@@ -128,8 +128,8 @@ func TestSilence(t *testing.T) {
 			w.WriteHeader(403)
 			slow(0, 9*second)(w, r)
 		}, took: 10 * second, want: "403"},
-		{name: "dial", list: "http://x", took: 10 * second, want: "fetch",
-			text: "fetch example.com/m/@v/v1.0.0.zip from http://x: dial tcp: x:80: i/o timeout"},
+		{name: "dial", list: "http://x", took: 30 * second, want: "fetch",
+			text: "fetch example.com/m/@v/v1.0.0.zip from http://x: dial tcp: x:80: i/o timeout (3 tries)"},
 		{name: "all dials", list: "http://u|http://v|http://w|http://x|http://y", took: 30 * second, want: "fetch",
 			text: "no upstream accepts a connection: http://u (dial tcp: u:80: i/o timeout), http://v (dial tcp: v:80: i/o timeout), " +
 				"http://w (no connection within 30s), http://x (not asked any more), http://y (not asked any more)"},
@@ -138,7 +138,7 @@ func TestSilence(t *testing.T) {
 			a: slow(0, 0), b: slow(0, 0), took: 20 * second, want: "xxxx"},
 		{name: "as does a fault of who was reached", list: "http://a|http://u|http://v|http://w|http://x|http://b",
 			a: status(500, "", ""), b: slow(0, 0), took: 40 * second, want: "xxxx"},
-		{name: "not found and dead is no not found", list: "http://a|http://x", a: status(404, "", ""), took: 10 * second,
+		{name: "not found and dead is no not found", list: "http://a|http://x", a: status(404, "", ""), took: 30 * second,
 			want: "fetch", text: "fetch example.com/m/@v/v1.0.0.zip from http://x: dial tcp: x:80: i/o timeout"},
 	}
 	for _, tt := range tests {
@@ -160,6 +160,7 @@ func TestSilence(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				upstream.Brisk(chain.Proxies()...)
 				var body string
 				start := time.Now()
 				err = chain.Fetch(t.Context(), upstream.Request{Key: parseKey(t, zipName)}, pausing(tt.pause, &body))
