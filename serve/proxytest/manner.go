@@ -3,7 +3,6 @@ package proxytest
 import (
 	"archive/zip"
 	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/http"
@@ -56,10 +55,10 @@ func (u *Upstream) give(w http.ResponseWriter, r *http.Request, b body) {
 		r.Header.Del("Range")
 	}
 	if m.Stored && path.Ext(b.name) == ".zip" {
-		b.bytes = stored(b.bytes)
+		b = newBody(b.name, stored(b.bytes))
 	}
 	var modified time.Time
-	tag := fmt.Sprintf("%q", fmt.Sprintf("%x", sha256.Sum256(b.bytes))[:16])
+	tag := b.tag
 	switch m.Validators {
 	case NoValidators:
 		tag = ""

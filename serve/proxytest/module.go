@@ -2,6 +2,7 @@ package proxytest
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -32,8 +33,8 @@ func released() time.Time { return time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
 
 // answers is all that is known of a module path.
 type answers struct {
-	versions map[string]map[string][]byte // version -> extension -> body
-	branches map[string]string            // branch or commit -> version
+	versions map[string]map[string]body // version -> extension -> body
+	branches map[string]string          // branch or commit -> version
 }
 
 // answersFor returns the entry of modPath and makes it first; mu must be held.
@@ -43,7 +44,7 @@ func (u *Upstream) answersFor(modPath string) *answers {
 		escaped = modPath // a path that no client can ask for
 	}
 	if u.mods[escaped] == nil {
-		u.mods[escaped] = &answers{map[string]map[string][]byte{}, map[string]string{}}
+		u.mods[escaped] = &answers{map[string]map[string]body{}, map[string]string{}}
 	}
 	return u.mods[escaped]
 }
@@ -69,7 +70,7 @@ func (u *Upstream) add(m Module) error {
 	if err != nil {
 		return err
 	}
-	bodies := map[string][]byte{".zip": buf.Bytes(), ".mod": []byte(goMod), ".info": info}
+	bodies := map[string]body{".zip": newBody(".zip", buf.Bytes()), ".mod": newBody(".mod", []byte(goMod)), ".info": newBody(".info", info)}
 	h1, modH1, err := hashes(buf.Bytes(), goMod)
 	if err != nil {
 		return err
@@ -99,10 +100,17 @@ func hashes(zipBody []byte, goMod string) (h1, modH1 string, err error) {
 	if h1, err = dirhash.HashZip(f.Name(), dirhash.Hash1); err != nil {
 		return "", "", err
 	}
-	modH1, err = dirhash.Hash1([]string{"go.mod"}, func(string) (io.ReadCloser, error) {
+	return h1, hashOfGoMod(goMod), nil
+}
+
+func hashOfGoMod(goMod string) string {
+	h1, err := dirhash.Hash1([]string{"go.mod"}, func(string) (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader(goMod)), nil
 	})
-	return h1, modH1, err
+	if err != nil {
+		panic(err) // a string can be read
+	}
+	return h1
 }
 
 func timeOf(version string) time.Time {
@@ -123,13 +131,13 @@ func (u *Upstream) answer(urlPath string) (body, error) {
 	}
 	switch file {
 	case "v/list":
-		return body{name: "list", bytes: []byte(m.list())}, nil
+		return newBody("list", []byte(m.list())), nil
 	case "latest":
 		v := m.latest()
 		if v == "" {
 			return body{}, fmt.Errorf("no version of %s here", escaped)
 		}
-		return body{name: "latest.info", bytes: m.versions[v][".info"]}, nil
+		return m.versions[v][".info"], nil
 	}
 	name := strings.TrimPrefix(file, "v/")
 	ext := path.Ext(name)
@@ -144,7 +152,7 @@ func (u *Upstream) answer(urlPath string) (body, error) {
 	if !ok {
 		return body{}, fmt.Errorf("unknown revision %s of %s", version, escaped)
 	}
-	return body{name: name, bytes: b}, nil
+	return b, nil
 }
 
 // list is what @v/list says: pseudo-versions are never in it.
@@ -186,8 +194,13 @@ func sortedKeys[V any](m map[string]V) []string {
 
 // body is a healthy answer.
 type body struct {
-	name  string
+	name  string // what its Content-Type is by
 	bytes []byte
+	tag   string // a strong ETag
+}
+
+func newBody(name string, b []byte) body {
+	return body{name, b, fmt.Sprintf("%q", fmt.Sprintf("%x", sha256.Sum256(b))[:16])}
 }
 
 func (u *Upstream) write(w http.ResponseWriter, r *http.Request, b body) {
