@@ -117,6 +117,11 @@ func (u *Upstream) faultFor(urlPath string) *hit {
 // serve answers a request with the fault.
 func (f *hit) serve(u *Upstream, w http.ResponseWriter, r *http.Request) {
 	switch f.Kind {
+	case Cut, Stall, Break, Trickle, GoAway, signedBody: // what they do depends on the answer
+	default:
+		u.trips.spoiled(f.Kind)
+	}
+	switch f.Kind {
 	case Status:
 		f.serveStatus(w)
 	case HTML:

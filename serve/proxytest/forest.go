@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -25,17 +28,52 @@ func bigModule(modPath, version string, size int) Module {
 	}}
 }
 
-// smallProject makes n modules and a project that requires them all, as go mod tidy
-// leaves it. Like the real ones, modules require older versions of one another than
+// AddForest makes n modules, serves them, and writes a project into dir that requires
+// them all, as go mod tidy leaves it. Its zips are up to 144 KiB large times scale.
+func (u *Upstream) AddForest(dir string, n, scale int) error {
+	mods, files := forest(n, scale)
+	for _, m := range mods {
+		if err := u.add(m); err != nil {
+			return err
+		}
+		if err := u.enroll(m); err != nil {
+			return err
+		}
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enroll puts a version into the database's log now. It would get there at its first
+// lookup, and a log that grows while it is read costs each reader more.
+func (u *Upstream) enroll(m Module) error {
+	r, err := http.NewRequest(http.MethodGet, "/sumdb/"+u.db.Name+"/lookup/"+m.Path+"@"+m.Version, nil)
+	if err != nil {
+		return err
+	}
+	if rec := record(u, r); rec.code != http.StatusOK {
+		return fmt.Errorf("look up %s@%s: %d %s", m.Path, m.Version, rec.code, rec.body.String())
+	}
+	return nil
+}
+
+// forest makes the modules and the files of the project. Like the real ones, modules require older versions of one another than
 // the project does, so that there are more go.mod files to read than zips; a third of
 // them are from before module pruning, whose requirements go must follow.
-func smallProject(n int) (mods []Module, files map[string]string) {
+func forest(n, scale int) (mods []Module, files map[string]string) {
 	var require, imports strings.Builder
 	for i := range n {
 		modPath := fmt.Sprintf("example.com/forest/m%02d", i)
 		chosen := fmt.Sprintf("v1.%d.0", 1+i%5)
 		// Most zips are small and a few are not.
-		m := bigModule(modPath, chosen, 2<<10+(i*i*i%7)*(i%5)*6<<10)
+		m := bigModule(modPath, chosen, 2<<10+scale*(i*i*i%7)*(i%5)*6<<10)
 		var below strings.Builder
 		for _, child := range []int{2*i + 1, 2*i + 2} {
 			if child < n {

@@ -3,8 +3,6 @@ package proxytest
 import (
 	"cmp"
 	"fmt"
-	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -29,38 +27,7 @@ func addProject(c *call) error {
 	if err != nil {
 		return err
 	}
-	mods, files := smallProject(n)
-	for _, m := range mods {
-		if err := c.upstream().add(m); err != nil {
-			return err
-		}
-		if err := c.upstream().enroll(m); err != nil {
-			return err
-		}
-	}
-	dir := c.ts.MkAbs(c.args[0])
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	for name, text := range files {
-		if err := os.WriteFile(dir+"/"+name, []byte(text), 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// enroll puts a version into the database's log now. It would get there at its first
-// lookup, and a log that grows while it is read costs each reader more.
-func (u *Upstream) enroll(m Module) error {
-	r, err := http.NewRequest(http.MethodGet, "/sumdb/"+u.db.Name+"/lookup/"+m.Path+"@"+m.Version, nil)
-	if err != nil {
-		return err
-	}
-	if rec := record(u, r); rec.code != http.StatusOK {
-		return fmt.Errorf("look up %s@%s: %d %s", m.Path, m.Version, rec.code, rec.body.String())
-	}
-	return nil
+	return c.upstream().AddForest(c.ts.MkAbs(c.args[0]), n, 1)
 }
 
 func setLink(c *call) error {

@@ -56,6 +56,9 @@ func (f *hit) serveOnTheWay(u *Upstream, w http.ResponseWriter, r *http.Request)
 	if sound || f.Kind == GoAway || f.Kind == Trickle {
 		send = len(b)
 	}
+	if !sound {
+		u.trips.spoiled(f.Kind)
+	}
 	if f.Kind == GoAway && !sound {
 		rec.header.Set("Connection", "close") // the http2 server makes a GOAWAY of it
 	}

@@ -1,6 +1,7 @@
 package proxytest
 
 import (
+	"maps"
 	"net/http"
 	"path"
 	"slices"
@@ -15,6 +16,7 @@ type Counts struct {
 	Ranges   int              // requests for a part of a body
 	InFlight int              // the most at a time
 	Bytes    map[string]int64 // of bodies, by kind: zip, mod, info, list, latest, sumdb, other
+	Faults   map[FaultKind]int
 
 	// RoundTrips is how many requests followed one another: the largest set of them in
 	// which none overlaps another. It is the chain of waits that no parallelism hides,
@@ -36,7 +38,8 @@ func (c Counts) Sent() int64 {
 func (u *Upstream) Counts() Counts {
 	u.trips.mu.Lock()
 	defer u.trips.mu.Unlock()
-	c := Counts{Requests: len(u.trips.all), InFlight: u.trips.most, Bytes: make(map[string]int64)}
+	c := Counts{Requests: len(u.trips.all), InFlight: u.trips.most,
+		Bytes: make(map[string]int64), Faults: maps.Clone(u.trips.faults)}
 	for _, t := range u.trips.all {
 		c.Bytes[t.kind] += t.sent
 		if t.ranged {
@@ -69,6 +72,8 @@ type trips struct {
 	all  []*trip // guarded by mu
 	now  int     // guarded by mu; how many are in flight
 	most int     // guarded by mu
+
+	faults map[FaultKind]int // guarded by mu
 }
 
 // trip is one request. Its fields are guarded by trips.mu.
@@ -109,7 +114,17 @@ func (ts *trips) begin(w http.ResponseWriter, r *http.Request) (counting http.Re
 func (ts *trips) forget() {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	ts.all, ts.most = nil, ts.now
+	ts.all, ts.most, ts.faults = nil, ts.now, nil
+}
+
+// spoiled records that a request got a fault.
+func (ts *trips) spoiled(kind FaultKind) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	if ts.faults == nil {
+		ts.faults = make(map[FaultKind]int)
+	}
+	ts.faults[kind]++
 }
 
 func kindOf(urlPath string) string {

@@ -81,6 +81,9 @@ func TestOverSparesSmallAnswers(t *testing.T) {
 	if _, b, err := get(http.DefaultClient, u.URL+"/example.com/big/@v/v1.0.0.mod"); err != nil || b == "" {
 		t.Errorf("a small answer: %q, %v", b, err)
 	}
+	if got := u.Counts().Faults; len(got) != 1 || got[Cut] != 1 {
+		t.Errorf("faults %v, want one cut", got)
+	}
 }
 
 func TestChanceIsTheSameInEachRun(t *testing.T) {
