@@ -2,7 +2,9 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"runtime/debug"
 	"sync"
@@ -66,6 +68,11 @@ func (f *flights) do(ctx context.Context, id flightKey, fill fillFunc) (*cache.E
 	case <-ctx.Done():
 		return nil, "", ctx.Err()
 	}
+	if !first && background(fl.ctx) && !background(ctx) && errors.Is(fl.err, fs.ErrNotExist) {
+		// It was begun for no client and so has not asked everybody, see
+		// [upstream.Background]. The next flight is a client's own.
+		return f.do(ctx, id, fill)
+	}
 	if fl.err != nil {
 		return nil, "", fl.err
 	}
@@ -89,7 +96,7 @@ func (f *flights) join(ctx context.Context, id flightKey) (fl *flight, first boo
 	if awaited {
 		fl.hurry()
 	}
-	ctx = upstream.WithUrgency(context.WithoutCancel(ctx), func(ctx context.Context) { f.turn(ctx, fl) })
+	ctx = upstream.WithTurn(context.WithoutCancel(ctx), func(ctx context.Context) { f.turn(ctx, fl) })
 	fl.ctx, fl.cancel = context.WithCancel(ctx)
 	if f.current == nil {
 		f.current = make(map[flightKey]*flight)

@@ -219,7 +219,7 @@ func (m *Mirror) fill(ctx context.Context, id flightKey) (landing, error) {
 		return kept, nil
 	case err == nil && !delivered:
 		return landing{}, fmt.Errorf("fetch %s: the upstream delivered something else", key)
-	case errors.Is(err, fs.ErrNotExist) && tree == cache.Public:
+	case errors.Is(err, fs.ErrNotExist) && tree == cache.Public && !background(ctx):
 		m.negative(key, err)
 	}
 	return kept, err

@@ -3,6 +3,8 @@ package mirror
 import (
 	"context"
 	"time"
+
+	"github.com/gomirror/gomirror/serve/upstream"
 )
 
 const (
@@ -16,19 +18,12 @@ const (
 	smallReads = 3
 )
 
-type backgroundKey struct{}
-
 // Background returns a context for a Get on nobody's behalf: it counts as no request,
 // and its download stands back for those that clients wait for until one of them asks
 // for the same.
-func Background(ctx context.Context) context.Context {
-	return context.WithValue(ctx, backgroundKey{}, true)
-}
+func Background(ctx context.Context) context.Context { return upstream.Background(ctx) }
 
-func background(ctx context.Context) bool {
-	marked, _ := ctx.Value(backgroundKey{}).(bool)
-	return marked
-}
+func background(ctx context.Context) bool { return upstream.IsBackground(ctx) }
 
 // hurry notes that a client waits. flights.mu is held.
 func (fl *flight) hurry() {

@@ -167,6 +167,8 @@ func (p *plan) learn(j job, file *modfile.File) {
 			continue
 		}
 		switch {
+		case p.project != nil && p.project.Sums != nil:
+			// What go will ask for is known, and queued.
 		case spread:
 			p.push(job{key: key, learn: true, spread: true, tier: deep})
 		case higher && p.project == nil && p.far() && !p.roots.hasPath(r.Mod.Path):

@@ -2,19 +2,29 @@ package upstream
 
 import "context"
 
-// urgencyKey carries whether somebody waits for what is fetched, see [WithUrgency].
-type urgencyKey struct{}
+type (
+	backgroundKey struct{}
+	turnKey       struct{}
+)
 
-// WithUrgency returns a context for a fetch that nobody may be waiting for yet:
-// turn, called before each piece of a body is taken, returns when there is room for
-// it beside what clients wait for.
-func WithUrgency(ctx context.Context, turn func(context.Context)) context.Context {
-	return context.WithValue(ctx, urgencyKey{}, turn)
+// Background returns a context for a fetch that no client waits for. It goes to no
+// origin: a clone is not begun on a guess.
+func Background(ctx context.Context) context.Context {
+	return context.WithValue(ctx, backgroundKey{}, true)
+}
+
+// IsBackground reports whether ctx comes from [Background].
+func IsBackground(ctx context.Context) bool { return ctx.Value(backgroundKey{}) != nil }
+
+// WithTurn returns a context for a fetch that takes turns with others: turn is called
+// before each piece of a body and returns when there is room for it.
+func WithTurn(ctx context.Context, turn func(context.Context)) context.Context {
+	return context.WithValue(ctx, turnKey{}, turn)
 }
 
 // awaitTurn lets what clients wait for go first.
 func awaitTurn(ctx context.Context) {
-	if turn, ok := ctx.Value(urgencyKey{}).(func(context.Context)); ok {
+	if turn, ok := ctx.Value(turnKey{}).(func(context.Context)); ok {
 		turn(ctx)
 	}
 }
