@@ -2,11 +2,14 @@ package cache
 
 import (
 	"archive/zip"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -18,11 +21,15 @@ import (
 
 // Check reports an answer whose form is wrong as an *InvalidError: what the go
 // command would refuse, or could not have meant to get. It computes [Draft.H1].
-func (d *Draft) Check() error {
+func (d *Draft) Check() error { return d.CheckContext(context.Background()) }
+
+// CheckContext is Check that gives up when ctx ends. Only a .zip takes so long, and may
+// have to wait for a processor.
+func (d *Draft) CheckContext(ctx context.Context) error {
 	var err error
 	switch d.key.kind {
 	case Zip:
-		err = d.checkZip()
+		err = d.checkZip(ctx)
 	case Mod:
 		err = d.checkMod()
 	case List:
@@ -34,24 +41,36 @@ func (d *Draft) Check() error {
 	return err
 }
 
-// checkZip applies the limits of the go command before anything is unpacked.
-// hashZip then reads every entry to its end and no entry past its declared size, so
-// that a zip which passes is also one that unpacks.
-func (d *Draft) checkZip() error {
+// checkZip takes a turn to look at a zip. Its bytes go to the disk meanwhile.
+func (d *Draft) checkZip(ctx context.Context) error {
 	if d.zip == nil {
 		return &InvalidError{d.key, "no bytes"}
 	}
-	// A section, so that no error names the draft file to whoever asked for the zip.
-	body := io.NewSectionReader(d.zip, 0, d.size)
+	d.sync()
+	u := d.store.unpacker
+	if d.entries > giantZip {
+		if err := u.giants.Acquire(ctx, 1); err != nil {
+			return fmt.Errorf("check %s: %w", d.key, err)
+		}
+		defer u.giants.Release(1)
+		defer debug.FreeOSMemory() // else it stays ours for minutes
+	}
+	t := &turn{unpacker: u}
+	if err := t.begin(ctx); err != nil {
+		return fmt.Errorf("check %s: %w", d.key, err)
+	}
+	defer t.end()
+	body := u.reader(d.zip, d.size)
+	defer body.release()
+	if err := d.checkForm(body); err != nil {
+		return err
+	}
+	if d.entries > giantZip {
+		debug.FreeOSMemory() // what CheckZip took, before as much is taken again
+	}
 	z, err := zip.NewReader(body, d.size)
 	if err != nil {
-		start := make([]byte, 256)
-		n, _ := body.ReadAt(start, 0)
-		return &InvalidError{d.key, fmt.Sprintf("not a zip%s: %v", looksLike(start[:n]), err)}
-	}
-	name := filepath.Join(d.store.disk.dir, filepath.FromSlash(d.name))
-	if _, err := modzip.CheckZip(d.key.Module(), name); err != nil {
-		return &InvalidError{d.key, firstLine(err.Error())}
+		return &InvalidError{d.key, "not a zip: " + err.Error()}
 	}
 	for _, f := range z.File {
 		// The go command would unpack it as a file. None that it made has one.
@@ -59,10 +78,51 @@ func (d *Draft) checkZip() error {
 			return &InvalidError{d.key, f.Name + " is a symbolic link"}
 		}
 	}
-	if d.h1, err = hashZip(body, d.size); err != nil {
+	d.h1, err = u.hash(ctx, t, z)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("check %s: %w", d.key, ctx.Err())
+	} else if err != nil {
 		return &InvalidError{d.key, "unpack: " + err.Error()}
 	}
 	return nil
+}
+
+// checkForm applies the limits of the go command before anything is unpacked. hash
+// then reads every entry to its end and no entry past its declared size, so that a zip
+// which passes is also one that unpacks. CheckZip wants a file name, and parses the
+// directory on its own: that is 1 % of a check.
+func (d *Draft) checkForm(body io.ReaderAt) error {
+	name := filepath.Join(d.store.disk.dir, filepath.FromSlash(d.name))
+	_, err := modzip.CheckZip(d.key.Module(), name)
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*fs.PathError](err); ok { // ours, not the zip's
+		return fmt.Errorf("check %s: %w", d.key, d.store.disk.full(cause(err)))
+	}
+	if _, err := zip.NewReader(body, d.size); err != nil {
+		start := make([]byte, 256)
+		n, _ := body.ReadAt(start, 0)
+		return &InvalidError{d.key, fmt.Sprintf("not a zip%s: %v", looksLike(start[:n]), err)}
+	}
+	return &InvalidError{d.key, firstLine(err.Error())}
+}
+
+// sync sends the bytes of a zip to the disk beside the check: a commit then finds them
+// there. They must be before its name is, as a name with half a file behind it would
+// be served.
+func (d *Draft) sync() {
+	done := make(chan error, 1)
+	zip := d.zip
+	go func() { done <- zip.Sync() }() // ends with the sync
+	d.syncing = done
+}
+
+// synced waits for the bytes to be on the disk.
+func (d *Draft) synced() error {
+	err := <-d.syncing
+	d.syncing <- err // a second Commit asks again
+	return err
 }
 
 // parsedMod is the size up to which a go.mod is parsed. The parser takes 200 bytes

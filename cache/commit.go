@@ -39,7 +39,7 @@ func (d *Draft) Commit(m Meta) error {
 		d.Quarantine(d.meta, contradiction)
 		return err
 	case err != nil:
-		return fmt.Errorf("commit %s: %w", d.key, err)
+		return fmt.Errorf("commit %s: %w", d.key, d.store.disk.full(err))
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -64,20 +64,23 @@ func (d *Draft) commitFile() error {
 		}
 	}
 	name := fileName(d.tree, d.key)
+	if d.key.kind == Zip {
+		s.disk.remove(partialName(d.tree, d.key)) // needed no more
+	}
 	if s.disk.exists(name) {
 		return nil
 	}
 	if d.key.kind == Zip {
 		err = d.placeZip(name)
 	} else {
-		err = s.disk.put(name, d.body, d.meta.Fetched, true)
+		err = d.placeBody(name)
 	}
 	if err != nil {
 		return err
 	}
 	s.disk.remove(recordName(d.tree, d.key)) // it was not found before
 	for _, kind := range []Kind{Info, Mod, Zip} {
-		if !s.disk.exists(fileName(d.tree, d.key.Sibling(kind))) {
+		if kind != d.key.kind && !s.disk.exists(fileName(d.tree, d.key.Sibling(kind))) {
 			return nil
 		}
 	}
@@ -139,17 +142,41 @@ func (v Verdict) and(other Verdict) Verdict {
 // command does it: a hash without a zip is nothing, a zip without a hash is work.
 func (d *Draft) placeZip(name string) error {
 	disk := d.store.disk
-	if err := disk.put(name+"hash", []byte(d.h1), d.meta.Fetched, false); err != nil {
+	if err := disk.put(name+"hash", []byte(d.h1)); err != nil {
 		return err
+	}
+	if err := d.synced(); err != nil {
+		return disk.full(err)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := disk.seal(d.zip, d.name, d.meta.Fetched, true); err != nil {
+	d.removeNote()
+	if err := disk.stamp(d.name, d.meta.Fetched); err != nil {
 		return err
+	}
+	if keptFolders == 0 { // Windows does not move open files
+		d.zip.Close() // synced, so that there is nothing left to report
+		d.sealed = true
 	}
 	if err := disk.place(d.name, name); err != nil {
 		return err
 	}
 	d.name = ""
+	return nil
+}
+
+// placeBody writes a .info or .mod into the tree. The sync is what a reader of the tree
+// without gomirror relies on: nothing else tells a file that lost its bytes with the
+// power from a whole one.
+func (d *Draft) placeBody(name string) error {
+	disk := d.store.disk
+	draft, err := disk.draft(d.body, d.meta.Fetched, true)
+	if err != nil {
+		return err
+	}
+	if err := disk.place(draft, name); err != nil {
+		disk.remove(draft)
+		return err
+	}
 	return nil
 }

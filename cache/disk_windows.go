@@ -8,15 +8,24 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// keptFolders is none: Windows does not remove what is open.
+const keptFolders = 0
+
 // isFull reports whether err says that the disk takes no more.
 func isFull(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) ||
 		errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED) || errors.Is(err, windows.ERROR_WRITE_PROTECT)
 }
 
+// outOfFiles reports whether err says that no more files can be open.
+func outOfFiles(err error) bool { return errors.Is(err, windows.ERROR_TOO_MANY_OPEN_FILES) }
+
 // openToOthers is for systems with mode bits. A folder in the user's profile
 // inherits an access list that names the user.
 func openToOthers(fs.FileInfo) bool { return false }
 
-// syncFolder has nothing to do: NTFS journals names.
-func syncFolder(*os.Root, string) error { return nil }
+// syncNames has nothing to do: NTFS journals names.
+func syncNames(*os.File) error { return nil }
+
+// renameAt is not called where no folders are kept.
+func renameAt(*os.File, string, *os.File, string) error { return errors.ErrUnsupported }

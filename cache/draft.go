@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -41,9 +40,16 @@ type Draft struct {
 	h1      string
 	verdict Verdict
 	checked bool
+	begun   Meta       // as Begin told it
+	entries int        // of the zip, or more: see zipWriter
+	syncing chan error // has how the sync of the zip ended, once it did
+	noted   bool       // a note lies beside the draft file
+	broken  bool       // ReadFrom broke off: more may come
+	full    bool       // because of the disk
 
 	mu        sync.Mutex
 	name      string // of the draft file of a .zip, while there is one
+	sealed    bool   // zip is closed
 	readers   int    // open entries of it
 	discarded bool
 	refused   bool // in quarantine: never to be read again
@@ -91,7 +97,7 @@ func (kind Kind) limit() int64 {
 // over. It is an *InvalidError if there is more than the kind may have, and a
 // *FullError if the disk can't take it.
 func (d *Draft) ReadFrom(r io.Reader) (int64, error) {
-	d.checked, d.h1 = false, ""
+	d.checked, d.h1, d.broken = false, "", false
 	limit := d.key.kind.limit()
 	r = io.LimitReader(r, limit+1)
 	var err error
@@ -104,51 +110,10 @@ func (d *Draft) ReadFrom(r io.Reader) (int64, error) {
 	if err == nil && d.size > limit {
 		err = &InvalidError{d.key, fmt.Sprintf("more than %d bytes", limit)}
 	}
+	_, invalid := errors.AsType[*InvalidError](err)
+	_, d.full = errors.AsType[*FullError](err)
+	d.broken = err != nil && !invalid
 	return d.size, err
-}
-
-func (d *Draft) readZip(r io.Reader) (int64, error) {
-	if d.zip == nil {
-		f, name, err := d.store.disk.create()
-		if err != nil {
-			return 0, err
-		}
-		d.zip, d.name = f, name
-	} else if err := d.rewind(); err != nil {
-		return 0, err
-	}
-	w := &zipWriter{draft: d}
-	return io.CopyBuffer(w, r, make([]byte, 64<<10))
-}
-
-func (d *Draft) rewind() error {
-	if _, err := d.zip.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	return d.zip.Truncate(0)
-}
-
-// zipWriter writes a draft and counts the entries of the zip as they pass. Every
-// entry that archive/zip reads begins with the signature, so the count bounds the
-// memory that it will take, whatever number the end of the zip claims.
-type zipWriter struct {
-	draft   *Draft
-	entries int
-	tail    []byte // the last bytes written, as a signature may be split
-}
-
-func (w *zipWriter) Write(p []byte) (int, error) {
-	signature := []byte("PK\x01\x02")
-	seam := append(w.tail, p[:min(len(p), len(signature)-1)]...)
-	w.entries += bytes.Count(p, signature) + bytes.Count(seam, signature)
-	if w.entries > maxZipEntries {
-		return 0, &InvalidError{w.draft.key, fmt.Sprintf("more than %d files", maxZipEntries)}
-	}
-	if len(p) >= len(signature) {
-		seam = p
-	}
-	w.tail = append(w.tail[:0], seam[max(0, len(seam)-len(signature)+1):]...)
-	return w.draft.store.disk.write(w.draft.zip, p)
 }
 
 // Entry opens the draft itself, for when Commit could not keep it. It stays
@@ -172,20 +137,29 @@ func (d *Draft) Entry() (*Entry, error) {
 	if d.name == "" || d.discarded {
 		return nil, fmt.Errorf("open draft of %s: it is gone", d.key)
 	}
-	f, err := d.store.disk.root.Open(d.name)
-	if err != nil {
+	entry := &Entry{Meta: meta, Tag: d.tag(), Size: d.size, ModTime: meta.Fetched}
+	f, err := d.store.disk.open(d.name)
+	switch {
+	case err == nil:
+		entry.content = f
+	case outOfFiles(err) && !d.sealed:
+		entry.content = io.NewSectionReader(d.zip, 0, d.size) // that one is open
+	default:
 		return nil, fmt.Errorf("open draft of %s: %w", d.key, err)
 	}
 	d.readers++
-	release := sync.OnceValue(func() error {
-		err := f.Close()
+	entry.close = sync.OnceValue(func() error {
+		var err error
+		if f != nil {
+			err = f.Close()
+		}
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.readers--
 		d.drop()
 		return err
 	})
-	return &Entry{Meta: meta, Tag: d.tag(), Size: d.size, ModTime: meta.Fetched, content: f, close: release}, nil
+	return entry, nil
 }
 
 func (d *Draft) tag() string {
@@ -199,16 +173,20 @@ func (d *Draft) tag() string {
 func (d *Draft) Discard() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.zip != nil {
-		d.zip.Close() // what was written does not matter any more
-	}
 	d.discarded = true
 	d.drop()
 }
 
 // drop removes the draft file after its last reader; Windows can't do it earlier.
 func (d *Draft) drop() {
-	if d.discarded && d.readers == 0 && d.name != "" {
+	if !d.discarded || d.readers > 0 {
+		return
+	}
+	if d.zip != nil {
+		d.zip.Close() // what was written does not matter any more
+	}
+	if d.name != "" {
+		d.removeNote()
 		d.store.disk.remove(d.name)
 		d.name = ""
 	}

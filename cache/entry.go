@@ -3,6 +3,7 @@ package cache
 import (
 	"archive/zip"
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -113,7 +114,7 @@ func (s *Store) file(t Tree, k Key) (*Entry, error) {
 }
 
 func (s *Store) zipFile(name string) (*Entry, error) {
-	f, err := s.disk.root.Open(name)
+	f, err := s.disk.open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -145,11 +146,11 @@ func (s *Store) zipHash(name string, f *os.File, size int64) (string, error) {
 	if line, _, err := s.disk.read(name + "hash"); err == nil && h1Form.Match(line) {
 		return string(line), nil
 	}
-	h1, err := hashZip(f, size)
+	h1, err := s.hashZip(f, size)
 	if err != nil {
 		return "", fmt.Errorf("hash it: %w", err)
 	}
-	if err := s.disk.put(name+"hash", []byte(h1), time.Time{}, false); err != nil {
+	if err := s.disk.put(name+"hash", []byte(h1)); err != nil {
 		s.log.Debug("zip hash not kept", "err", cause(err)) // the next hit computes it again
 	}
 	return h1, nil
@@ -159,19 +160,21 @@ func (s *Store) zipHash(name string, f *os.File, size int64) (string, error) {
 // leave, does not match.
 var h1Form = regexp.MustCompile(`^h1:[0-9A-Za-z+/]{43}=$`)
 
-// hashZip returns the h1 of a module zip as the go command computes it.
-func hashZip(r io.ReaderAt, size int64) (string, error) {
-	z, err := zip.NewReader(r, size)
+// hashZip returns the h1 of a held zip. Few are asked for: a check computes it.
+func (s *Store) hashZip(f io.ReaderAt, size int64) (string, error) {
+	t := &turn{unpacker: s.unpacker}
+	ctx := context.Background() // bounded by the size of a zip
+	if err := t.begin(ctx); err != nil {
+		return "", err
+	}
+	defer t.end()
+	body := s.unpacker.reader(f, size)
+	defer body.release()
+	z, err := zip.NewReader(body, size)
 	if err != nil {
 		return "", err
 	}
-	var names []string
-	files := make(map[string]*zip.File, len(z.File))
-	for _, f := range z.File {
-		names = append(names, f.Name)
-		files[f.Name] = f
-	}
-	return dirhash.Hash1(names, func(name string) (io.ReadCloser, error) { return files[name].Open() })
+	return s.unpacker.hash(ctx, t, z)
 }
 
 // hashMod returns the h1 of a go.mod file as go.sum has it.
@@ -190,7 +193,7 @@ func quote(s string) string { return `"` + s + `"` }
 
 // read reads a whole file.
 func (d *disk) read(name string) ([]byte, fs.FileInfo, error) {
-	f, err := d.root.Open(name)
+	f, err := d.open(name)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -73,7 +73,7 @@ func (s *Store) CameFrom(upstream, modPath string) bool {
 		return false
 	}
 	folder := ledgerDir + "/" + path.Dir(k.String())
-	files, err := fs.ReadDir(s.disk.root.FS(), folder)
+	files, err := s.disk.readDir(folder)
 	if err != nil {
 		return false // nothing ever came
 	}
@@ -93,7 +93,7 @@ func (s *Store) versions(t Tree, modPath string) (map[string]kinds, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := fs.ReadDir(s.disk.root.FS(), path.Dir(fileName(t, k)))
+	files, err := s.disk.readDir(path.Dir(fileName(t, k)))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list held versions of %s: %w", modPath, err)
 	}
@@ -132,12 +132,22 @@ func (s *Store) writeList(t Tree, modPath, leaving string) error {
 	delete(versions, leaving)
 	k := Key{modPath: modPath, kind: List}
 	name := fileName(t, k)
-	if err := syncFolder(s.disk.root, path.Dir(name)); err != nil {
-		return s.disk.full(err)
-	}
 	var list strings.Builder
 	for _, version := range wholeVersions(versions) {
 		list.WriteString(version + "\n")
 	}
-	return s.disk.put(name, []byte(list.String()), time.Time{}, true)
+	draft, err := s.disk.draft([]byte(list.String()), time.Time{}, true)
+	if err != nil {
+		return err
+	}
+	// After the sync of the draft, which takes the names along on most file systems:
+	// the other way round each would wait for the disk.
+	err = s.disk.full(s.disk.syncFolder(path.Dir(name)))
+	if err == nil {
+		err = s.disk.place(draft, name)
+	}
+	if err != nil {
+		s.disk.remove(draft)
+	}
+	return err
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
-	"time"
 
 	"golang.org/x/mod/module"
 )
@@ -135,12 +134,12 @@ func (s *Store) lockedLedger(k Key) (Meta, error) {
 
 // rehash fills in the hashes of the files that t holds.
 func (s *Store) rehash(t Tree, k Key, m *Meta) error {
-	f, err := s.disk.root.Open(fileName(t, k.Sibling(Zip)))
+	f, err := s.disk.open(fileName(t, k.Sibling(Zip)))
 	if err == nil {
 		defer f.Close()
 		var info fs.FileInfo
 		if info, err = f.Stat(); err == nil {
-			m.H1, err = hashZip(f, info.Size())
+			m.H1, err = s.hashZip(f, info.Size())
 		}
 	}
 	if ignoreMissing(err) != nil {
@@ -160,7 +159,7 @@ func (s *Store) rehash(t Tree, k Key, m *Meta) error {
 func (s *Store) writeLedger(k Key, m Meta) error {
 	marker := markerName(k)
 	if m.Verdict == Unverified && !s.disk.exists(marker) {
-		if err := s.disk.put(marker, nil, time.Time{}, false); err != nil {
+		if err := s.disk.put(marker, nil); err != nil {
 			return err
 		}
 	}
@@ -169,7 +168,7 @@ func (s *Store) writeLedger(k Key, m Meta) error {
 		return err
 	}
 	// Not synced: an entry torn by a loss of power is made anew from the files.
-	if err := s.disk.put(ledgerName(k), data, time.Time{}, false); err != nil {
+	if err := s.disk.put(ledgerName(k), data); err != nil {
 		return err
 	}
 	if m.Verdict != Unverified {

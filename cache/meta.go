@@ -68,7 +68,8 @@ func (e *ContradictionError) Hint() string {
 	return "gomirror status shows what was set aside; pull again later or from another upstream"
 }
 
-// FullError says that the disk can't take an answer.
+// FullError says that the disk can't take an answer, or that the system opens no more
+// files for us: what is in hand can be served, but not kept.
 type FullError struct {
 	Dir string
 	Err error
@@ -79,5 +80,8 @@ func (e *FullError) Unwrap() error { return e.Err }
 
 // Hint tells the one thing to do.
 func (e *FullError) Hint() string {
+	if outOfFiles(e.Err) {
+		return "allow more open files (ulimit -n) and start again: gomirror stop && gomirror serve"
+	}
 	return "free some space, or move the cache: gomirror config set cache.dir DIR"
 }

@@ -59,7 +59,7 @@ func (d *Draft) quarantine(reason, want string) error {
 	q.Upstream, q.Got, q.Want = d.meta.Upstream, d.h1, want
 	if d.key.kind != Zip {
 		name = q.name() + ".bytes"
-		if err := d.store.disk.put(name, d.body, q.At, false); err != nil {
+		if err := d.store.disk.put(name, d.body); err != nil {
 			return err
 		}
 	} else if d.zip != nil {
@@ -82,7 +82,7 @@ func (s *Store) keep(q Quarantine, file string) error {
 	if err := s.disk.place(file, q.name()+".bytes"); err != nil {
 		return err
 	}
-	if err := s.disk.put(q.name()+".json", append(note, '\n'), time.Time{}, false); err != nil {
+	if err := s.disk.put(q.name()+".json", append(note, '\n')); err != nil {
 		s.disk.remove(q.name() + ".bytes") // without a note it would never be trimmed
 		return err
 	}

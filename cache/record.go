@@ -58,7 +58,7 @@ func (s *Store) writeRecord(t Tree, k Key, rec record) error {
 	}
 	name := recordName(t, k)
 	defer s.recent.drop(name)
-	return s.disk.put(name, data, time.Time{}, false)
+	return s.disk.put(name, data)
 }
 
 // Negative stores that k does not exist. A private version is never stored so: it

@@ -36,17 +36,18 @@ type Options struct {
 // reader sees a whole answer or none, and whoever writes holds the lock of the
 // module path.
 type Store struct {
-	disk    *disk
-	recent  *recent
-	now     func() time.Time
-	log     *slog.Logger
-	buckets [lockBuckets]sync.Mutex
+	disk     *disk
+	recent   *recent
+	unpacker *unpacker
+	now      func() time.Time
+	log      *slog.Logger
+	buckets  [lockBuckets]sync.Mutex
 }
 
 // Open opens the cache in opts.Dir and removes the drafts that dead processes left.
 // A full disk does not stop it: what is held can still be read.
 func Open(opts Options) (*Store, error) {
-	s := &Store{recent: newRecent(), now: opts.Now, log: opts.Log}
+	s := &Store{recent: newRecent(), unpacker: newUnpacker(), now: opts.Now, log: opts.Log}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -60,7 +61,7 @@ func Open(opts Options) (*Store, error) {
 	if s.disk, err = openDisk(dir); err != nil {
 		return nil, &openError{dir, err}
 	}
-	if _, err := s.disk.settle(); err != nil && !isFull(err) {
+	if _, err := s.disk.settle(); err != nil && !isFull(err) && !outOfFiles(err) {
 		s.disk.close()
 		return nil, &openError{dir, err}
 	} else if err != nil {
