@@ -180,7 +180,7 @@ func (p *Prefetch) take(lane laneName) (job, bool) {
 		return job{}, false
 	}
 	j, ok := p.plan.take(lane)
-	if ok && lane != lookLane {
+	if ok && lane != lookLane && !p.plan.wanted[j.key] { // what a client asked for is not ahead of it
 		p.books.begin(j.key, p.opts.Now())
 	}
 	return j, ok

@@ -1,0 +1,417 @@
+package prefetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/mod/module"
+
+	"github.com/gomirror/gomirror/cache"
+	"github.com/gomirror/gomirror/serve/mirror"
+)
+
+// trip is how long every fetch takes in these tests.
+const trip = 100 * time.Millisecond
+
+// origin answers like a mirror whose upstream is a trip away.
+type origin struct {
+	t     *testing.T
+	store *cache.Store
+	mods  map[string]string // "PATH@VERSION" -> go.mod
+	zips  int64             // bytes of each zip
+
+	mu     sync.Mutex
+	asked  []string // in order, those in the background
+	flying int
+	most   int // zips in flight at once
+}
+
+func (o *origin) Get(ctx context.Context, key cache.Key) (*mirror.Answer, error) {
+	mod := key.Module()
+	zip := key.Kind() == cache.Zip
+	o.mu.Lock()
+	o.asked = append(o.asked, key.String())
+	if zip {
+		o.flying++
+		o.most = max(o.most, o.flying)
+	}
+	o.mu.Unlock()
+	select {
+	case <-time.After(trip):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if zip {
+		o.flying--
+	}
+	text, ok := o.mods[mod.String()]
+	if !ok {
+		return nil, fmt.Errorf("find %s: %w", key, fs.ErrNotExist)
+	}
+	// A draft that is served unkept stands in for any entry.
+	draft, err := o.store.Draft(cache.Public, must(cache.NewKey(mod.Path, mod.Version, cache.Mod)))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := draft.ReadFrom(strings.NewReader(text)); err != nil {
+		return nil, err
+	}
+	if err := draft.Check(); err != nil {
+		return nil, err
+	}
+	entry, err := draft.Entry()
+	if err != nil {
+		return nil, err
+	}
+	if zip {
+		entry.Size = o.zips
+	}
+	return &mirror.Answer{Entry: entry, State: mirror.Miss}, nil
+}
+
+func must(key cache.Key, err error) cache.Key {
+	if err != nil {
+		panic(err)
+	}
+	return key
+}
+
+func (o *origin) log(suffix string) []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var names []string
+	for _, name := range o.asked {
+		if strings.HasSuffix(name, suffix) {
+			names = append(names, strings.TrimPrefix(name, "example.com/"))
+		}
+	}
+	return names
+}
+
+// rig runs a Prefetch over an origin until the test ends. It must be called in a
+// synctest bubble.
+func rig(t *testing.T, o *origin, opts Options) *Prefetch {
+	t.Helper()
+	store, err := cache.Open(cache.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.t, o.store = t, store
+	opts.Get = o.Get
+	if opts.Projects == nil {
+		opts.Projects = func() []Project { return nil }
+	}
+	p := New(opts)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- p.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		store.Close()
+	})
+	return p
+}
+
+func key(name string, kind cache.Kind) cache.Key {
+	modPath, version, _ := strings.Cut("example.com/"+name, "@")
+	return must(cache.NewKey(modPath, version, kind))
+}
+
+// goMod writes a go.mod with requirements "NAME@VERSION".
+func goMod(name, goVersion string, requires ...string) string {
+	modPath, _, _ := strings.Cut("example.com/"+name, "@")
+	text := "module " + modPath + "\n"
+	if goVersion != "" {
+		text += "go " + goVersion + "\n"
+	}
+	for _, r := range requires {
+		path, version, _ := strings.Cut(r, "@")
+		text += "require example.com/" + path + " " + version + "\n"
+	}
+	return text
+}
+
+func origins(texts map[string]string) *origin {
+	mods := make(map[string]string)
+	for name, text := range texts {
+		mods["example.com/"+name] = text
+	}
+	return &origin{mods: mods, zips: 1 << 20}
+}
+
+func TestRequirementsOfOldModulesAreWalked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := origins(map[string]string{
+			"a@v1.0.0": goMod("a@v1.0.0", "1.13", "b@v1.0.0"),
+			"b@v1.0.0": goMod("b@v1.0.0", "1.20", "c@v1.0.0"), // reached from an old one: walked too
+			"c@v1.0.0": goMod("c@v1.0.0", "1.20"),
+		})
+		p := rig(t, o, Options{Mode: Metadata})
+		p.Asked(key("a@v1.0.0", cache.Mod), false)
+		time.Sleep(10 * trip)
+		got := o.log(".mod")
+		if want := []string{"a/@v/v1.0.0.mod", "b/@v/v1.0.0.mod", "c/@v/v1.0.0.mod"}; !slices.Equal(got, want) {
+			t.Errorf("fetched %q, want %q", got, want)
+		}
+	})
+}
+
+func TestOfLaterModulesTheHighestVersionIsGuessed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := origins(map[string]string{
+			"a@v1.0.0": goMod("a@v1.0.0", "1.20", "x@v1.0.0", "y@v1.0.0"),
+			"b@v1.0.0": goMod("b@v1.0.0", "1.20", "x@v1.2.0", "y@v0.9.0"),
+			"x@v1.2.0": goMod("x@v1.2.0", "1.20", "deep@v1.0.0"),
+			"y@v1.0.0": goMod("y@v1.0.0", "1.20"),
+		})
+		p := rig(t, o, Options{Mode: Metadata})
+		p.Asked(key("a@v1.0.0", cache.Mod), false)
+		time.Sleep(3 * trip)
+		p.Asked(key("b@v1.0.0", cache.Mod), false)
+		time.Sleep(10 * trip)
+		got := o.log(".mod")
+		for _, want := range []string{"x/@v/v1.2.0.mod", "y/@v/v1.0.0.mod"} {
+			if !slices.Contains(got, want) {
+				t.Errorf("%s was not fetched, only %q", want, got)
+			}
+		}
+		for _, not := range []string{"y/@v/v0.9.0.mod", "deep/@v/v1.0.0.mod"} {
+			if slices.Contains(got, not) {
+				t.Errorf("%s was fetched, for which go does not ask", not)
+			}
+		}
+	})
+}
+
+func TestZipsFollowTheFirstWaveInItsOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		texts := map[string]string{"old@v0.1.0": goMod("old@v0.1.0", "1.13")}
+		var want []string
+		for i := range 30 {
+			name := fmt.Sprintf("m%02d@v1.0.0", i)
+			texts[name] = goMod(name, "1.13", "old@v0.1.0")
+			want = append(want, fmt.Sprintf("m%02d/@v/v1.0.0.zip", i))
+		}
+		o := origins(texts)
+		p := rig(t, o, Options{})
+		for i := range 30 {
+			p.Asked(key(fmt.Sprintf("m%02d@v1.0.0", i), cache.Mod), false)
+		}
+		// Sorts before all of the wave: a requirement of a requirement. Its zip is never asked for.
+		p.Asked(key("a@v0.1.0", cache.Mod), true)
+		time.Sleep(60 * trip)
+		got := o.log(".zip")
+		for begun := range slices.Chunk(got, zipSlots) { // at the same time
+			slices.Sort(begun)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("zips fetched: %q, want %q", got, want)
+		}
+		if o.most != zipSlots {
+			t.Errorf("%d zips at once, want %d", o.most, zipSlots)
+		}
+		if got := len(o.log(".info")); got != 30 {
+			t.Errorf("%d .info fetched, want 30", got)
+		}
+	})
+}
+
+func TestASupersededVersionIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := origins(map[string]string{
+			"a@v1.0.0": goMod("a@v1.0.0", "1.13", "b@v2.0.0+incompatible"),
+			"b@v1.0.0": goMod("b@v1.0.0", "1.13"),
+		})
+		p := rig(t, o, Options{})
+		p.Asked(key("a@v1.0.0", cache.Mod), false)
+		time.Sleep(3 * trip)
+		p.Asked(key("b@v1.0.0", cache.Mod), false)
+		time.Sleep(3 * trip)
+		if got := o.log("b/@v/v1.0.0.zip"); len(got) != 0 {
+			t.Errorf("fetched %q although a higher version is required", got)
+		}
+	})
+}
+
+func TestAZipBringsItsSiblings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := origins(map[string]string{"a@v1.0.0": goMod("a@v1.0.0", "1.20", "b@v1.0.0")})
+		p := rig(t, o, Options{})
+		p.Asked(key("a@v1.0.0", cache.Zip), false)
+		time.Sleep(5 * trip)
+		got := o.log("")
+		slices.Sort(got)
+		if want := []string{"a/@v/v1.0.0.info", "a/@v/v1.0.0.mod"}; !slices.Equal(got, want) {
+			t.Errorf("fetched %q, want %q", got, want)
+		}
+	})
+}
+
+func TestNothingIsFetchedFor(t *testing.T) {
+	mods := map[string]string{
+		"a@v1.0.0": goMod("a@v1.0.0", "1.13", "secret@v1.0.0"),
+	}
+	private := func(modPath string) bool { return modPath == "example.com/secret" }
+	tests := []struct {
+		name string
+		opts Options
+		ask  func(*Prefetch)
+		want []string
+	}{
+		{"a warm cache", Options{}, func(p *Prefetch) { p.Asked(key("a@v1.0.0", cache.Mod), true) }, nil},
+		{"mode off", Options{Mode: Off}, func(p *Prefetch) { p.Asked(key("a@v1.0.0", cache.Mod), false) }, nil},
+		{"private modules", Options{Private: private}, func(p *Prefetch) {
+			p.Asked(key("secret@v1.0.0", cache.Mod), false)
+			p.Asked(key("secret@v1.0.0", cache.Zip), false)
+		}, nil},
+		{"private requirements", Options{Mode: Metadata, Private: private}, func(p *Prefetch) {
+			p.Asked(key("a@v1.0.0", cache.Mod), false)
+		}, []string{"a/@v/v1.0.0.info", "a/@v/v1.0.0.mod"}},
+		{"versions that are looked at", Options{}, func(p *Prefetch) { // go list -m -u
+			p.Asked(key("a@", cache.List), false)
+			p.Asked(key("a@v1.0.0", cache.Mod), true)
+			p.Asked(key("a@v1.0.0", cache.Info), false)
+		}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := origins(mods)
+				p := rig(t, o, test.opts)
+				test.ask(p)
+				time.Sleep(10 * trip)
+				got := o.log("")
+				slices.Sort(got)
+				if !slices.Equal(got, test.want) {
+					t.Errorf("fetched %q, want %q", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+func TestTheProjectOfTheCommandIsFetched(t *testing.T) {
+	version := func(name string) module.Version { return key(name, cache.Mod).Module() }
+	project := Project{
+		Requires: []module.Version{version("a@v1.0.0"), version("b@v1.0.0")},
+		Sums:     []module.Version{version("a@v1.0.0"), version("b@v1.0.0"), version("c@v0.1.0")},
+		Zips:     true,
+	}
+	other := Project{Requires: []module.Version{version("z@v1.0.0")}, Zips: true}
+	mods := map[string]string{}
+	for _, name := range []string{"a@v1.0.0", "b@v1.0.0", "c@v0.1.0", "z@v1.0.0"} {
+		mods[name] = goMod(name, "1.20")
+	}
+	tests := []struct {
+		name string
+		ask  cache.Kind
+		zips bool
+		want []string
+	}{
+		{"go mod download", cache.Mod, true, []string{"a.info", "a.mod", "a.zip", "b.info", "b.mod", "b.zip", "c.mod"}},
+		{"go build", cache.Zip, true, []string{"a.info", "a.mod", "b.info", "b.mod", "b.zip"}},
+		{"go mod graph", cache.Mod, false, []string{"a.info", "a.mod", "a.zip", "b.mod", "c.mod"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := origins(mods)
+				project := project
+				project.Zips = test.zips
+				p := rig(t, o, Options{Projects: func() []Project { return []Project{other, project} }})
+				p.Asked(key("a@v1.0.0", test.ask), false)
+				time.Sleep(20 * trip)
+				got := o.log("")
+				for i, name := range got {
+					got[i] = name[:1] + name[strings.LastIndex(name, "."):]
+				}
+				slices.Sort(got)
+				if !slices.Equal(got, test.want) {
+					t.Errorf("fetched %q, want %q", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+func TestTheBudgetBoundsWhatNobodyAsksFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		texts := map[string]string{}
+		for i := range 20 {
+			name := fmt.Sprintf("m%02d@v1.0.0", i)
+			texts[name] = goMod(name, "1.20")
+		}
+		o := origins(texts)
+		p := rig(t, o, Options{Budget: 4 << 20})
+		for i := range 20 {
+			p.Asked(key(fmt.Sprintf("m%02d@v1.0.0", i), cache.Mod), false)
+		}
+		time.Sleep(20 * trip)
+		// Those that were on their way when the budget was used up may land.
+		if got := len(o.log(".zip")); got < 4 || got > 4+zipSlots {
+			t.Errorf("%d zips of 1 MiB fetched, want 4 and few more", got)
+		}
+		before := len(o.log(".zip"))
+		p.Asked(key("m00@v1.0.0", cache.Zip), true)
+		p.Asked(key("m01@v1.0.0", cache.Zip), true)
+		p.Asked(key("m02@v1.0.0", cache.Zip), true)
+		p.Asked(key("m03@v1.0.0", cache.Zip), true)
+		time.Sleep(20 * trip)
+		if got := len(o.log(".zip")); got <= before {
+			t.Errorf("no zip fetched after a client asked for four")
+		}
+	})
+}
+
+func TestStats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := origins(map[string]string{
+			"a@v1.0.0": goMod("a@v1.0.0", "1.20"),
+			"b@v1.0.0": goMod("b@v1.0.0", "1.20"),
+		})
+		p := rig(t, o, Options{})
+		p.Asked(key("a@v1.0.0", cache.Mod), false)
+		p.Asked(key("b@v1.0.0", cache.Mod), false)
+		time.Sleep(trip / 2)
+		p.Asked(key("a@v1.0.0", cache.Zip), false) // on its way
+		time.Sleep(5 * trip)
+		p.Asked(key("b@v1.0.0", cache.Zip), true) // there
+		got := p.Stats()
+		// Two .info and two zips; the .mod files were the client's own.
+		if got.Fetched != 4 || got.Used != 2 || got.UsedBytes != 2<<20 || got.Joined != 1 || got.Ready != 1 || got.Wasted != 0 {
+			t.Errorf("after the pull: %+v", got)
+		}
+		time.Sleep(wasteAfter + time.Minute)
+		if got := p.Stats(); got.Wasted != 2 || got.FetchedBytes != got.UsedBytes+got.WastedBytes {
+			t.Errorf("ten minutes later: %+v", got)
+		}
+	})
+}
+
+func TestAFetchThatFailsHarmsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := origins(nil)
+		p := rig(t, o, Options{})
+		p.Asked(key("a@v1.0.0", cache.Mod), false)
+		time.Sleep(5 * trip)
+		if got := p.Stats(); got != (Stats{}) {
+			t.Errorf("stats are %+v, want none", got)
+		}
+		if _, err := o.Get(t.Context(), key("a@v1.0.0", cache.Mod)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the origin says %v", err)
+		}
+	})
+}

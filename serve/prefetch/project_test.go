@@ -1,0 +1,106 @@
+package prefetch
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/mod/module"
+)
+
+func TestReadProject(t *testing.T) {
+	goMod := `module example.com/main
+
+go 1.25
+
+require (
+	example.com/a v1.0.0
+	example.com/local v1.0.0
+	example.com/b v1.0.0 // indirect
+	example.com/forked v1.0.0
+)
+
+replace example.com/local => ../local
+
+replace example.com/forked v1.0.0 => example.com/fork v1.1.0
+`
+	goSum := `example.com/a v1.0.0 h1:x=
+example.com/a v1.0.0/go.mod h1:x=
+example.com/b v1.0.0/go.mod h1:x=
+example.com/fork v1.1.0 h1:x=
+example.com/fork v1.1.0/go.mod h1:x=
+example.com/old v0.1.0/go.mod h1:x=
+not a line
+`
+	v := func(path, version string) module.Version {
+		return module.Version{Path: "example.com/" + path, Version: version}
+	}
+	tests := []struct {
+		name  string
+		files map[string]string
+		want  Project
+		fails bool
+	}{
+		{"without go.sum", map[string]string{"go.mod": goMod},
+			Project{Requires: []module.Version{v("a", "v1.0.0"), v("b", "v1.0.0"), v("fork", "v1.1.0")}}, false},
+		{"with go.sum", map[string]string{"go.mod": goMod, "go.sum": goSum}, Project{
+			Requires: []module.Version{v("a", "v1.0.0"), v("fork", "v1.1.0")}, // b's zip is not in go.sum: go needs its go.mod alone
+			Sums:     []module.Version{v("a", "v1.0.0"), v("b", "v1.0.0"), v("fork", "v1.1.0"), v("old", "v0.1.0")},
+		}, false},
+		{"of a later Go", map[string]string{"go.mod": "module example.com/main\n\ngo 1.99\n\nwish for speed\n\nrequire example.com/a v1.0.0\n"},
+			Project{Requires: []module.Version{v("a", "v1.0.0")}}, false},
+		{"no go.mod", nil, Project{}, true},
+		{"too large", map[string]string{"go.mod": strings.Repeat("/", fileLimit+1)}, Project{}, true},
+		{"not a go.mod", map[string]string{"go.mod": "require (\n"}, Project{}, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			root := t.TempDir()
+			deep := filepath.Join(root, "cmd", "tool")
+			if err := os.MkdirAll(deep, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for name, text := range test.files {
+				if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := readProject(deep)
+			if (err != nil) != test.fails {
+				t.Fatalf("error is %v", err)
+			}
+			if diff := cmp.Diff(got, test.want); diff != "" {
+				t.Errorf("got, want: %s", diff)
+			}
+		})
+	}
+}
+
+func TestWantsZips(t *testing.T) {
+	for line, want := range map[string]bool{
+		"build ./...":              true,
+		"mod download":             true,
+		"mod download -x":          true,
+		"mod tidy":                 true,
+		"test -run X ./...":        true,
+		"get -u ./...":             true,
+		"list ./...":               true,
+		"list -deps -json ./...":   true,
+		"list -m all":              false,
+		"list -m -u all":           false,
+		"list -u -m=true all":      false,
+		"mod graph":                false,
+		"mod why example.com/a":    false,
+		"mod":                      false,
+		"":                         false,
+		"-C sub build":             true,
+		"env GOPROXY":              false,
+		"version -m /usr/bin/true": false,
+	} {
+		if got := wantsZips(strings.Fields(line)); got != want {
+			t.Errorf("go %s: %v, want %v", line, got, want)
+		}
+	}
+}
