@@ -137,7 +137,8 @@ func (b *body) read(p []byte) (n int, err error) {
 	}
 	awaitTurn(b.ctx)
 	stall := &StallError{Upstream: b.pull.proxy.name, Limit: stallLimit, Got: b.got, Slow: b.pace}
-	start, timer := time.Now(), time.AfterFunc(stallLimit-b.waited, func() { b.from.cancel(stall) })
+	start, cancel := time.Now(), b.from.cancel // of this answer, should the timer be late
+	timer := time.AfterFunc(stallLimit-b.waited, func() { cancel(stall) })
 	n, err = b.r.Read(p)
 	timer.Stop()
 	b.got += int64(n)

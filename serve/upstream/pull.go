@@ -184,9 +184,10 @@ func (q *pull) cut(ctx context.Context, fault error, got int64) {
 	q.tell(ctx, fault)
 }
 
-// end makes the error of a pull.
+// end makes the error of a pull. An answer that stands does so after any number of
+// tries.
 func (q *pull) end(err error) error {
-	if q.tries > 1 {
+	if q.tries > 1 && transient(err) {
 		return &triedError{err, q.tries}
 	}
 	return err
