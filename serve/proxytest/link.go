@@ -40,20 +40,28 @@ func (c *clock) travel(ctx context.Context) bool {
 	return pause(ctx, d)
 }
 
-// carry waits until n more bytes have crossed the link.
-func (c *clock) carry(ctx context.Context, n int) bool {
+// lateness is how much later than its turn a body may go on without losing it: what a
+// timer of a busy machine is late, and a kernel's buffers would hide.
+const lateness = 20 * time.Millisecond
+
+// carry waits until n more bytes have crossed the link, and returns when that was to
+// be. turn is what it returned for the bytes before.
+func (c *clock) carry(ctx context.Context, n int, turn time.Time) (time.Time, bool) {
 	c.mu.Lock()
 	if c.link.Bandwidth <= 0 {
 		c.mu.Unlock()
-		return true
+		return turn, true
 	}
-	if now := time.Now(); c.free.Before(now) {
-		c.free = now
+	if now := time.Now(); now.Sub(turn) > lateness {
+		turn = now
+	}
+	if c.free.Before(turn) {
+		c.free = turn
 	}
 	c.free = c.free.Add(time.Duration(float64(n) / c.link.Bandwidth * float64(time.Second)))
-	d := time.Until(c.free)
+	turn = c.free
 	c.mu.Unlock()
-	return pause(ctx, d)
+	return turn, pause(ctx, time.Until(turn))
 }
 
 func pause(ctx context.Context, d time.Duration) bool {
@@ -75,6 +83,7 @@ type pacedWriter struct {
 	http.ResponseWriter
 	link *clock
 	ctx  context.Context
+	turn time.Time // when the link has carried what was written so far
 }
 
 func (w *pacedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
@@ -83,7 +92,8 @@ func (w *pacedWriter) Write(p []byte) (int, error) {
 	total := 0
 	for len(p) > 0 {
 		n := min(len(p), chunk)
-		if !w.link.carry(w.ctx, n) {
+		var ok bool
+		if w.turn, ok = w.link.carry(w.ctx, n, w.turn); !ok {
 			return total, w.ctx.Err()
 		}
 		m, err := w.ResponseWriter.Write(p[:n])

@@ -206,7 +206,7 @@ func (u *Upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !u.link.travel(r.Context()) {
 		return
 	}
-	w = &pacedWriter{w, u.link, r.Context()}
+	w = &pacedWriter{ResponseWriter: w, link: u.link, ctx: r.Context()}
 	if f := u.faultFor(r.URL.Path); f != nil {
 		f.serve(u, w, r)
 		return
