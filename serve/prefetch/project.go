@@ -44,15 +44,7 @@ func readProject(dir string) (Project, error) {
 	}
 	project := Project{Requires: required(file)}
 	if text, err := readFile(filepath.Join(root, "go.sum")); err == nil {
-		var zips map[module.Version]bool
-		project.Sums, zips = readSums(text)
-		kept := project.Requires[:0]
-		for _, mod := range project.Requires {
-			if zips[mod] {
-				kept = append(kept, mod)
-			}
-		}
-		project.Requires = kept
+		project.Sums = readSums(text)
 	}
 	return project, nil
 }
@@ -108,9 +100,10 @@ func required(file *modfile.File) []module.Version {
 	return mods
 }
 
-// readSums returns the versions whose .mod and those whose zip a go.sum knows.
-func readSums(text []byte) (mods []module.Version, zips map[module.Version]bool) {
-	zips = make(map[module.Version]bool)
+// readSums returns the versions whose .mod a go.sum knows. Go reads no others, or it
+// would have added them.
+func readSums(text []byte) []module.Version {
+	var mods []module.Version
 	for line := range bytes.Lines(text) {
 		f := strings.Fields(string(line))
 		if len(f) != 3 {
@@ -118,11 +111,9 @@ func readSums(text []byte) (mods []module.Version, zips map[module.Version]bool)
 		}
 		if version, ok := strings.CutSuffix(f[1], "/go.mod"); ok {
 			mods = append(mods, module.Version{Path: f[0], Version: version})
-		} else {
-			zips[module.Version{Path: f[0], Version: f[1]}] = true
 		}
 	}
-	return mods, zips
+	return mods
 }
 
 // wantsZips reports whether a go command with these arguments downloads zips. Those

@@ -46,7 +46,7 @@ not a line
 		{"without go.sum", map[string]string{"go.mod": goMod},
 			Project{Requires: []module.Version{v("a", "v1.0.0"), v("b", "v1.0.0"), v("fork", "v1.1.0")}}, false},
 		{"with go.sum", map[string]string{"go.mod": goMod, "go.sum": goSum}, Project{
-			Requires: []module.Version{v("a", "v1.0.0"), v("fork", "v1.1.0")}, // b's zip is not in go.sum: go needs its go.mod alone
+			Requires: []module.Version{v("a", "v1.0.0"), v("b", "v1.0.0"), v("fork", "v1.1.0")},
 			Sums:     []module.Version{v("a", "v1.0.0"), v("b", "v1.0.0"), v("fork", "v1.1.0"), v("old", "v0.1.0")},
 		}, false},
 		{"of a later Go", map[string]string{"go.mod": "module example.com/main\n\ngo 1.99\n\nwish for speed\n\nrequire example.com/a v1.0.0\n"},
