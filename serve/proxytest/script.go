@@ -246,9 +246,9 @@ func addFault(c *call) error {
 
 func printLog(c *call) error {
 	c.want(0)
-	for _, line := range c.upstream().Requests() {
-		fmt.Fprintln(c.ts.Stdout(), line)
-	}
+	// A command that prints nothing leaves what the one before it has printed: an empty
+	// log is an empty line.
+	fmt.Fprintln(c.ts.Stdout(), strings.Join(c.upstream().Requests(), "\n"))
 	if c.forget {
 		c.upstream().Forget()
 	}
