@@ -1,7 +1,6 @@
 package sumdb
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -9,17 +8,14 @@ import (
 	"sync"
 
 	"golang.org/x/mod/module"
-	"golang.org/x/mod/sumdb"
-	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sync/singleflight"
 )
 
 const (
 	// forkFile keeps what is known about a fork, so that a restart does not forget it.
 	forkFile = "fork"
-	// lookupsEach is after how many lookups an x/mod client is replaced: it keeps in
-	// memory all that it has read.
-	lookupsEach = 256
+	// knownRecords bounds the verified records in memory, of about 500 bytes each.
+	knownRecords = 2048
 )
 
 // client is the client of one database.
@@ -29,32 +25,48 @@ type client struct {
 	state *os.Root
 	head  *head
 	copy  *shelf
+	hot   *hot
 	reach *reach
 
 	mu      sync.Mutex
 	fork    string // not empty: nothing of this database is believed any more
-	current *session
+	known   map[module.Version]record
 	flights map[errand]*flight
+	tiles   map[tileErrand]*tileFlight
+	moves   map[moveErrand]*move
+	stamps  stamps
 
 	steps singleflight.Group // of advance, by size and hops
 }
 
-// record is a verified lookup.
-type record struct {
-	id   int64
-	text []byte // go.sum lines
-	note []byte // a tree head that has the record
-}
-
-// sum returns the h1 hash that the record has for a version, or for VERSION/go.mod.
-func (r record) sum(modPath, version string) string {
-	for line := range strings.Lines(string(r.text)) {
-		f := strings.Fields(line)
-		if len(f) == 3 && f[0] == modPath && f[1] == version && strings.HasPrefix(f[2], "h1:") {
-			return f[2]
-		}
+// newClient opens what is kept of a database.
+func (d *Database) newClient(src source, r *reach) (*client, error) {
+	state, err := subRoot(d.state, src.folder())
+	if err != nil {
+		return nil, err
 	}
-	return ""
+	cache, err := subRoot(d.cache, src.folder())
+	if err != nil {
+		state.Close()
+		return nil, err
+	}
+	c := &client{
+		source:  src,
+		log:     r.log,
+		state:   state,
+		head:    newHead(d.opts.StateDir, state, src, r.log),
+		copy:    &shelf{root: cache, log: r.log},
+		hot:     newHot(),
+		reach:   r,
+		known:   map[module.Version]record{},
+		flights: map[errand]*flight{},
+		tiles:   map[tileErrand]*tileFlight{},
+		moves:   map[moveErrand]*move{},
+	}
+	if msg, err := state.ReadFile(forkFile); err == nil {
+		c.fork = string(msg)
+	}
+	return c, nil
 }
 
 // lookupName returns the path of a lookup below the database's address.
@@ -70,126 +82,49 @@ func lookupName(mod module.Version) (string, error) {
 	return "lookup/" + escPath + "@" + escVersion, nil
 }
 
+// parseLookup parses the path of a lookup.
+func parseLookup(path string) (module.Version, error) {
+	escPath, escVersion, _ := strings.Cut(strings.TrimPrefix(path, "lookup/"), "@")
+	modPath, err := module.UnescapePath(escPath)
+	if err != nil {
+		return module.Version{}, err
+	}
+	version, err := module.UnescapeVersion(escVersion)
+	return module.Version{Path: modPath, Version: version}, err
+}
+
 // holds reports whether the lookup is in our copy.
 func (c *client) holds(mod module.Version) bool {
+	if _, ok := c.remembered(mod); ok {
+		return true
+	}
 	name, err := lookupName(mod)
 	if err == nil {
-		_, err = c.copy.read(name)
+		_, err = c.copy.lookup(name)
 	}
 	return err == nil
 }
 
-// lookup returns the record of a version, verified against a tree head that contains
-// all heads that we have seen. It has no context, as x/mod has none; reach limits it.
-func (c *client) lookup(e errand) (record, error) {
-	if err := c.forkErr(); err != nil {
-		return record{}, err
-	}
-	mod := e.mod
-	name, err := lookupName(mod)
-	if err != nil {
-		return record{}, err
-	}
-	// The second try does without our copy and without the remotes that gave the wrong
-	// answer, if there was one; so damage heals and a broken relay is passed by.
-	for try := range 2 {
-		s := c.session(e.hops, try > 0)
-		if _, err = s.client.Lookup(mod.Path, mod.Version); err == nil {
-			var rec record
-			if rec, err = c.held(name); err == nil {
-				return rec, nil
-			}
-		} else if cause := s.cause(name); cause != nil {
-			err = cause
-		} else {
-			err = &badDataError{c.name, err}
-		}
-		// x/mod keeps an error for ever, so that the session ends here.
-		c.retire(s)
-		if err := c.forkErr(); err != nil {
-			return record{}, err
-		}
-		var bad *badDataError
-		if !errors.As(err, &bad) && !errors.Is(err, errGone) {
-			return record{}, err
-		}
-		s.distrust()
-		c.suspect(s)
-		if err := c.forkErr(); err != nil {
-			return record{}, err
-		}
-	}
-	return record{}, err
-}
-
-// suspect looks for a fork where x/mod can't see one: our copy's tiles do not fit the
-// new head, so that it calls them inconsistent. A fork is noted, anything else is for
-// the next try.
-func (c *client) suspect(s *session) {
-	newest, err := c.head.load()
-	if err != nil {
-		return
-	}
-	if seen := s.newest(); seen.tree.N > newest.tree.N {
-		_ = c.checkStep(s.ctx, newest, seen)
-	}
-}
-
-// errGone is a lookup that was verified and is not in our copy: somebody has emptied
-// the cache while we run.
-var errGone = errors.New("verified lookup is not in the cache")
-
-// held returns a lookup from our copy.
-func (c *client) held(name string) (record, error) {
-	data, err := c.copy.read(name)
-	if err != nil {
-		return record{}, errGone
-	}
-	id, text, msg, err := tlog.ParseRecord(data)
-	return record{id, text, msg}, err
-}
-
-// stamp formats a record as the answer to a lookup, with the newest head.
-func (c *client) stamp(rec record) ([]byte, error) {
-	msg, err := tlog.FormatRecord(rec.id, rec.text)
-	if err != nil {
-		return nil, err
-	}
-	newest, err := c.head.newest()
-	if err != nil {
-		return nil, err
-	}
-	// Another lookup may be about to move the head to the one that came with rec.
-	if newest.tree.N > rec.id {
-		return append(msg, newest.note...), nil
-	}
-	return append(msg, rec.note...), nil
-}
-
-// session returns the x/mod client to use: the current one, or one of its own that
-// reads nothing from our copy or that came through others: x/mod shares questions.
-func (c *client) session(hops string, fresh bool) *session {
-	s := &session{c: c, ctx: c.detached(hops), fresh: fresh, faults: map[string]error{}, from: map[string]bool{}}
-	s.client = sumdb.NewClient(s)
-	if fresh || hops != "" {
-		return s
-	}
+// remembered returns a record that was verified since the start.
+func (c *client) remembered(mod module.Version) (record, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.current == nil || c.current.lookups >= lookupsEach {
-		c.current = s
+	if c.fork != "" {
+		return record{}, false
 	}
-	c.current.lookups++
-	return c.current
+	rec, ok := c.known[mod]
+	return rec, ok
 }
 
-// retire lets no new lookup use the session.
-func (c *client) retire(s *session) {
+// remember keeps a verified record in memory: one version is asked for by its .mod, by
+// its .zip and by the go command.
+func (c *client) remember(mod module.Version, rec record) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.current == s {
-		c.current = nil
+	if len(c.known) >= knownRecords {
+		clear(c.known) // our copy still has them
 	}
+	c.known[mod] = rec
 }
 
 // forked returns what is known about a fork of the database, or "".

@@ -40,12 +40,16 @@ type flight struct {
 // the same. The lookup itself goes on when ctx ends, so that the next to ask finds it
 // done. If idle is not set, no lookup is begun that has little hope.
 func (c *client) lookupCtx(ctx context.Context, mod module.Version, idle bool) (record, error) {
+	if rec, ok := c.remembered(mod); ok {
+		return rec, nil
+	}
 	e := errand{mod, hopsOf(ctx)}
 	c.mu.Lock()
 	f := c.flights[e]
 	c.mu.Unlock()
 	if f == nil {
 		if idle && c.reach.down() && !c.holds(mod) {
+			c.reach.knock()
 			return record{}, &reachError{db: c.name, texts: []string{"no remote answered of late"}}
 		}
 		f = c.start(e)
@@ -68,11 +72,16 @@ func (c *client) start(e errand) *flight {
 	f := &flight{done: make(chan struct{})}
 	c.flights[e] = f
 	go func() { // ends with the time limits of reach, or when the Database is closed
-		f.rec, f.err = c.lookup(e)
+		ctx := c.detached(e.hops)
+		f.rec, f.err = c.lookup(ctx, e)
 		c.mu.Lock()
 		delete(c.flights, e)
+		quiet := len(c.flights) == 0
 		c.mu.Unlock()
 		close(f.done)
+		if quiet && f.err == nil {
+			c.audit(ctx) // nobody waits for it
+		}
 	}()
 	return f
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/gofrs/flock"
@@ -37,6 +38,20 @@ type head struct {
 
 	mu  sync.Mutex
 	now signedTree // newest known, ahead of the file only if the disk refuses it
+
+	openMu sync.Mutex
+	opened map[string]signedTree // notes whose signature was checked
+}
+
+// openedNotes bounds the notes that are known to be signed: a burst of lookups comes
+// with a few heads.
+const openedNotes = 128
+
+func newHead(stateDir string, root *os.Root, src source, log *slog.Logger) *head {
+	return &head{
+		root: root, lock: filepath.Join(stateDir, src.folder(), "lock"),
+		verifiers: src.verifiers(), log: log, opened: map[string]signedTree{},
+	}
 }
 
 // signedTree is a tree head and the note that proves who signed it.
@@ -45,8 +60,14 @@ type signedTree struct {
 	note []byte
 }
 
-// open verifies a signed tree head.
+// open verifies a signed tree head, once for the same one.
 func (h *head) open(msg []byte) (signedTree, error) {
+	h.openMu.Lock()
+	known, ok := h.opened[string(msg)]
+	h.openMu.Unlock()
+	if ok {
+		return known, nil
+	}
 	n, err := note.Open(msg, h.verifiers)
 	if err != nil {
 		return signedTree{}, err
@@ -55,7 +76,14 @@ func (h *head) open(msg []byte) (signedTree, error) {
 	if err != nil {
 		return signedTree{}, err
 	}
-	return signedTree{tree, msg}, nil
+	opened := signedTree{tree, bytes.Clone(msg)}
+	h.openMu.Lock()
+	defer h.openMu.Unlock()
+	if len(h.opened) >= openedNotes {
+		clear(h.opened)
+	}
+	h.opened[string(msg)] = opened
+	return opened, nil
 }
 
 // newest returns the newest head without reading the file, but for the first time.

@@ -10,12 +10,22 @@ import (
 	"github.com/gomirror/gomirror/serve/upstream"
 )
 
+const (
+	// strikesOut is how many faults without an answer between, and strikeTime how long
+	// a time without one, make a pattern.
+	strikesOut = 5
+	strikeTime = 5 * time.Second
+	// knockEvery is how often those who do not answer are asked whether they do again.
+	knockEvery = 5 * time.Second
+)
+
 // health is what is known about one remote. reach.mu guards it.
 type health struct {
 	benched     chan struct{} // closed when the remote is benched, renewed when it answers
 	until       time.Time     // end of the bench
 	dark        time.Time     // when it is asked again, after it let us wait in vain
 	answered    time.Time     // when it last answered anything
+	strikes     int           // faults since then
 	relays      bool          // what it said to /supported
 	relaysUntil time.Time     // how long that is believed
 }
@@ -83,14 +93,22 @@ func (r *reach) watch(c candidate) chan struct{} {
 	return c.benched
 }
 
-// silent benches a candidate that has not answered in time, unless it has answered
-// another question of late: then it is slow, not gone.
+// silent notes that a candidate has not answered in time.
 func (r *reach) silent(c candidate) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.now().Sub(c.answered) > aliveFor {
+	if r.strike(c.health) {
 		r.bench(c.health)
 	}
+}
+
+// strike counts a fault and reports whether faults are the pattern. A remote that has
+// answered another question of late is slow, or has lost one of many; it is not gone.
+// r.mu is held.
+func (r *reach) strike(h *health) bool {
+	h.strikes++
+	quiet := r.now().Sub(h.answered)
+	return quiet > aliveFor || h.strikes >= strikesOut && quiet > strikeTime
 }
 
 // distrust benches the remotes, by name, that gave answers which do not fit together.
@@ -134,6 +152,12 @@ func (r *reach) judge(res result, accept func([]byte) error) error {
 		return fmt.Errorf("%w: %w", errBadAnswer, err)
 	}
 	r.revive(res.from)
+	if res.from.relay {
+		r.noteRelay(res.from, true)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.progress = r.now()
 	return nil
 }
 
@@ -151,7 +175,9 @@ func (r *reach) fail(res result) {
 		r.revive(c)
 	case errors.As(err, &silence), upstream.Unreachable(err):
 		r.mu.Lock()
-		r.bench(c.health)
+		if r.strike(c.health) {
+			r.bench(c.health)
+		}
 		waited := silence != nil || res.took >= hedgeAfter
 		if now := r.now(); waited && now.Sub(c.answered) > aliveFor {
 			c.dark = now.Add(darkFor)
@@ -164,7 +190,7 @@ func (r *reach) fail(res result) {
 func (r *reach) revive(c candidate) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	c.answered, c.dark = r.now(), time.Time{}
+	c.answered, c.dark, c.strikes = r.now(), time.Time{}, 0
 	r.unbench(c.health)
 }
 
@@ -175,13 +201,48 @@ func (r *reach) unbench(h *health) {
 	}
 }
 
-// down reports whether asking is likely to be in vain.
+// down reports whether asking is likely to be in vain. It is not because of one or two
+// faults of a remote that has ever answered: a session of many files would go
+// unverified for one lost question.
 func (r *reach) down() bool {
 	if r.offline {
 		return true
 	}
 	order, _, _ := r.candidates()
-	return len(r.present(order)) == 0
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range order {
+		if !r.sits(c.health) || !c.answered.IsZero() && c.strikes < strikesOut {
+			return false
+		}
+	}
+	return true
+}
+
+// knock asks those who are benched or dark whether they are back, at most once in
+// [knockEvery], so that nobody who waits for an answer has to find out.
+func (r *reach) knock() {
+	order, dark, _ := r.candidates()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.offline || r.now().Sub(r.knocked) < knockEvery {
+		return
+	}
+	r.knocked = r.now()
+	for _, c := range append(order, dark...) {
+		go func() { // ends with probeLimit, or when the Database is closed
+			ctx, cancel := context.WithTimeout(r.ctx, probeLimit)
+			defer cancel()
+			path := "latest"
+			if c.relay {
+				path = "sumdb/" + r.name + "/supported"
+			}
+			var status *upstream.StatusError
+			if _, err := c.Get(ctx, path); err == nil || errors.As(err, &status) {
+				r.revive(c)
+			}
+		}()
+	}
 }
 
 // setLost notes whether the last question went without an answer, and says so when

@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/gomirror/gomirror/serve/upstream"
+	"github.com/cenkalti/backoff/v5"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -36,6 +35,11 @@ const (
 	// darkFor is how long a remote is not asked at all after it let us wait in vain:
 	// every lookup of a build would wait for it anew.
 	darkFor = 30 * time.Second
+	// persistFor is how long a question is asked again and again without an answer
+	// from anywhere.
+	persistFor = 30 * time.Second
+	// extraAsks is how often, in one round, a silent remote is asked beside itself.
+	extraAsks = 2
 	// relaysFor is how long a remote's yes or no to /supported is believed.
 	relaysFor = time.Hour
 )
@@ -54,14 +58,18 @@ type reach struct {
 	proxies func() []Remote // may relay it, below sumdb/NAME/
 	direct  []Remote        // are it
 	offline bool
+	persist time.Duration // see persistFor
 	now     func() time.Time
 	log     *slog.Logger
 
-	probes singleflight.Group // of supported, by remote's name
+	probes singleflight.Group // of probe, by remote's name
 
 	mu     sync.Mutex
 	health map[string]*health // by remote's name
 	lost   bool               // the last question got no answer
+	// progress is when the last good answer to any question came, knocked when those
+	// who give none were last asked.
+	progress, knocked time.Time
 }
 
 // candidate is a remote to ask, and how.
@@ -80,86 +88,50 @@ type result struct {
 }
 
 // fetch asks the remotes for a path such as "tile/8/0/000" until one gives an answer
-// that accept takes. The next remote is asked when one fails or is silent for
-// [hedgeAfter]; the first good answer wins. The error Is fs.ErrNotExist if a remote
-// said so and none knew better. from names the remote.
+// that accept takes. from names the remote. The error Is fs.ErrNotExist if a remote
+// said so and none knew better.
+//
+// The go command gives up all of its work for one lookup that fails, so this one asks
+// again as long as there is progress: see [reach.again].
 func (r *reach) fetch(ctx context.Context, path string, accept func([]byte) error) (data []byte, from string, err error) {
 	if r.offline {
 		return nil, "", errOffline
 	}
-	todo, dark, limit := r.candidates()
-	ctx, cancel := context.WithTimeoutCause(ctx, limit.limit, limit)
-	defer cancel() // ends the attempts that were slower
-	defer context.AfterFunc(r.ctx, cancel)()
-	var (
-		results = make(chan result, len(todo)) // room for all: no attempt is left waiting
-		hedge   = time.NewTimer(hedgeAfter)
-		asked   []candidate   // have not answered yet
-		watch   chan struct{} // closed when another question benches the last asked
-		faults  = faultsOf(r.name, dark)
-	)
-	defer hedge.Stop()
-	next := func() {
-		if len(todo) > 0 {
-			c := todo[0]
-			todo, asked, watch = todo[1:], append(asked, c), r.watch(c)
-			hedge.Reset(hedgeAfter)
-			go r.attempt(ctx, c, path, results) // ends with its answer or with ctx
-		}
-	}
+	began, pause := r.now(), backoff.NewExponentialBackOff()
+	pause.InitialInterval, pause.MaxInterval, pause.Multiplier = 100*time.Millisecond, 5*time.Second, 2
 	for {
-		if faults.absent != nil {
-			// One remote knows that it is not there; the silence of others adds nothing.
-			todo, asked = r.present(todo), r.present(asked)
-		}
-		if cause := context.Cause(ctx); cause != nil && cause != error(limit) {
-			return nil, "", cause // nobody waits any more, which says nothing about the remotes
-		}
-		if len(asked) == 0 && len(todo) == 0 {
-			r.setLost(faults.absent == nil)
-			return nil, "", faults.err()
-		}
-		if len(asked) == 0 {
-			next()
+		data, from, err = r.round(ctx, path, accept)
+		if err == nil || !r.again(err, began) {
+			return data, from, err
 		}
 		select {
-		case res := <-results:
-			asked = slices.DeleteFunc(asked, func(c candidate) bool { return c.health == res.from.health })
-			if res.err = r.judge(res, accept); res.err == nil {
-				r.setLost(false)
-				return res.data, res.from.Name(), nil
-			}
-			faults.add(res)
-			next()
-		case <-hedge.C:
-			r.silent(asked[len(asked)-1])
-			next()
-		case <-watch:
-			watch = nil
-			next()
+		case <-time.After(pause.NextBackOff()):
 		case <-ctx.Done():
-			r.giveUp(&faults, asked, context.Cause(ctx))
-			asked, todo = nil, nil
+			return nil, "", context.Cause(ctx)
+		case <-r.ctx.Done():
+			return nil, "", err
 		}
 	}
 }
 
-// faultsOf begins the faults of one question with the remotes it is not put to.
-func faultsOf(db string, dark []candidate) faults {
-	f := faults{db: db}
-	for _, c := range dark {
-		f.add(result{from: c, err: errDark})
+// again reports whether a question that failed is worth another round: the fault is one
+// that passes, somebody is there, and a good answer to any question was had since this
+// one began, or it has not waited [persistFor] for one.
+func (r *reach) again(err error, began time.Time) bool {
+	var none *reachError
+	if !errors.As(err, &none) || !none.passing {
+		return false
 	}
-	return f
-}
-
-// giveUp counts those who have not answered at the end as faults.
-func (r *reach) giveUp(f *faults, asked []candidate, cause error) {
-	for _, c := range asked {
-		res := result{from: c, err: cause}
-		r.fail(res)
-		f.add(res)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	there := slices.ContainsFunc(slices.Collect(maps.Values(r.health)), func(h *health) bool {
+		return !h.answered.IsZero() && !h.answered.Before(began.Add(-aliveFor))
+	})
+	since := began
+	if r.progress.After(since) {
+		since = r.progress
 	}
+	return there && r.now().Sub(since) < r.persist
 }
 
 // attempt asks one remote. Its result has room in the channel, so that it never waits
@@ -168,96 +140,10 @@ func (r *reach) attempt(ctx context.Context, c candidate, path string, results c
 	start := r.now()
 	res := result{from: c}
 	if c.relay {
-		res.err = r.supported(ctx, c)
-		path = "sumdb/" + r.name + "/" + path
-	}
-	if res.err == nil {
+		res.data, res.err = r.askRelay(ctx, c, "sumdb/"+r.name+"/"+path)
+	} else {
 		res.data, res.err = c.Get(ctx, path)
 	}
 	res.took = r.now().Sub(start)
 	results <- res
 }
-
-// supported returns nil if a proxy relays this database. A fault says nothing about
-// that and is not remembered.
-func (r *reach) supported(ctx context.Context, c candidate) error {
-	r.mu.Lock()
-	known, relays := r.now().Before(c.relaysUntil), c.relays
-	r.mu.Unlock()
-	if !known {
-		// Many lookups start at once: one of them asks. Ends with its time limit.
-		probe := r.probes.DoChan(c.Name(), func() (any, error) {
-			// Keeps the hops of the first who asks, and not who that is.
-			ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), probeLimit, &silenceError{probeLimit})
-			defer cancel()
-			defer context.AfterFunc(r.ctx, cancel)()
-			_, err := c.Get(ctx, "sumdb/"+r.name+"/supported")
-			return err == nil, err
-		})
-		select {
-		case res := <-probe:
-			if res.Err != nil && !errors.Is(res.Err, fs.ErrNotExist) {
-				return res.Err
-			}
-			relays = res.Err == nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-		r.mu.Lock()
-		c.relays, c.relaysUntil = relays, r.now().Add(relaysFor)
-		r.mu.Unlock()
-	}
-	if !relays {
-		return errNotRelay
-	}
-	return nil
-}
-
-// faults are the answers that were none.
-type faults struct {
-	db       string
-	texts    []string
-	absent   error // the first "not found"
-	answered bool  // some remote gave an answer, if not a good one
-}
-
-func (f *faults) add(res result) {
-	var status *upstream.StatusError
-	switch {
-	case errors.Is(res.err, errNotRelay):
-		return
-	case errors.Is(res.err, fs.ErrNotExist):
-		if f.absent == nil {
-			f.absent = res.err
-		}
-	case errors.As(res.err, &status), errors.Is(res.err, errBadAnswer):
-		f.answered = true
-	}
-	f.texts = append(f.texts, res.from.Name()+": "+res.err.Error())
-}
-
-func (f *faults) err() error {
-	if f.absent != nil {
-		return f.absent
-	}
-	return &reachError{db: f.db, texts: f.texts, answered: f.answered}
-}
-
-// reachError says that no remote gave an answer.
-type reachError struct {
-	db       string
-	texts    []string // one a remote
-	answered bool     // some remote gave a bad one
-}
-
-func (e *reachError) Error() string {
-	return "ask checksum database " + e.db + ": " + strings.Join(e.texts, "; ")
-}
-
-// Hint tells the one thing to do.
-func (e *reachError) Hint() string { return "gomirror status" }
-
-// silenceError is why a question was given up.
-type silenceError struct{ limit time.Duration }
-
-func (e *silenceError) Error() string { return fmt.Sprintf("no answer in %v", e.limit) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -57,7 +58,7 @@ func (f *fakeRemote) count() int {
 func newReach(t *testing.T, proxies, direct []*fakeRemote) *reach {
 	r := &reach{
 		ctx: t.Context(), name: "sum.example.com/db", now: time.Now,
-		log: slog.New(slog.DiscardHandler), health: map[string]*health{},
+		persist: persistFor, log: slog.New(slog.DiscardHandler), health: map[string]*health{},
 		proxies: func() (all []Remote) {
 			for _, p := range proxies {
 				all = append(all, p)
@@ -179,43 +180,90 @@ func TestBlackHoleOnce(t *testing.T) {
 	})
 }
 
-// TestSupported remembers yes and no for an hour and faults not at all.
+// TestSupported remembers yes and no for an hour and faults not at all. The question
+// itself goes out beside the one whether the proxy relays, and may answer both.
 func TestSupported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var fault error
+		var fault, other error // to /supported, and to the rest
 		probes := 0
 		p := &fakeRemote{name: "p", do: func(path string) error {
 			if strings.HasSuffix(path, "/supported") {
 				probes++
 				return fault
 			}
-			return nil
+			return other
 		}}
 		r := newReach(t, []*fakeRemote{p}, []*fakeRemote{{name: "d"}})
+		reset := errors.New("connection reset")
 		for _, tc := range []struct {
-			name   string
-			fault  error
-			wait   time.Duration
-			from   string
-			probes int
+			name         string
+			fault, other error
+			wait         time.Duration
+			from         string
+			asked        int // of p, in all
+			probes       int
 		}{
-			{"fault", errors.New("connection reset"), 0, "d", 1},
-			{"works again", nil, 0, "p", 2},
-			{"remembered", nil, relaysFor - time.Second, "p", 2},
-			{"an hour later it has gone", status(404)(""), time.Minute, "d", 3},
-			{"remembered", nil, time.Minute, "d", 3},
-			{"and is back", nil, relaysFor, "p", 4},
+			{"fault", reset, reset, 0, "d", 2, 1},
+			{"not known, and no such tile", reset, status(404)(""), 0, "d", 4, 2},
+			{"works again", nil, nil, 0, "p", 6, 3},
+			{"remembered", nil, nil, relaysFor - time.Second, "p", 7, 3},
+			{"an hour later it has gone", status(404)(""), status(404)(""), relaysFor, "d", 9, 4},
+			{"remembered", nil, nil, time.Minute, "d", 9, 4},
+			{"and is back", nil, nil, relaysFor, "p", 11, 5},
+			{"answers, though not to the probe", reset, nil, 2 * relaysFor, "p", 13, 6},
+			{"remembered", status(404)(""), nil, time.Minute, "p", 14, 6},
+			{"has no such tile", nil, status(404)(""), time.Minute, "d", 15, 6},
+			{"wants a sign-in", status(401)(""), status(401)(""), 2 * relaysFor, "d", 17, 7},
+			{"remembered", nil, nil, time.Minute, "d", 17, 7},
 		} {
-			fault = tc.fault
+			fault, other = tc.fault, tc.other
 			time.Sleep(tc.wait)
-			if from, _, err := ask(r); from != tc.from || probes != tc.probes {
-				t.Errorf("%s: got %q after %d probes (%v), want %q after %d", tc.name, from, probes, err, tc.from, tc.probes)
+			from, _, err := ask(r)
+			synctest.Wait()
+			if from != tc.from || probes != tc.probes || p.count() != tc.asked {
+				t.Errorf("%s: got %q after %d questions, %d probes (%v), want %q after %d, %d", tc.name, from, p.count(), probes, err, tc.from, tc.asked, tc.probes)
 			}
 		}
-		if got, want := p.asked[0], "sumdb/sum.example.com/db/supported"; got != want {
-			t.Errorf("got probe %q, want %q", got, want)
+		if want := "sumdb/sum.example.com/db/supported"; !slices.Contains(p.asked, want) {
+			t.Errorf("got questions %q, want %q", p.asked, want)
 		}
 	})
+}
+
+// TestProbeBeside takes one round trip for the first question, and lets a proxy that
+// does not relay cost one.
+func TestProbeBeside(t *testing.T) {
+	const trip = 100 * time.Millisecond
+	for _, tc := range []struct {
+		name  string
+		proxy *fakeRemote
+		from  string
+		first time.Duration
+		asked int
+	}{
+		{"relays", &fakeRemote{name: "p", after: trip}, "p", trip, 1 + 20},
+		{"does not", &fakeRemote{name: "p", after: trip, do: status(404)}, "d", 2 * trip, 1 + 10},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newReach(t, []*fakeRemote{tc.proxy}, []*fakeRemote{{name: "d", after: trip}})
+				for _, want := range []time.Duration{tc.first, trip} {
+					var wg sync.WaitGroup
+					for range 10 {
+						wg.Go(func() {
+							if from, took, err := ask(r); from != tc.from || took != want {
+								t.Errorf("got %q after %v (%v), want %q after %v", from, took, err, tc.from, want)
+							}
+						})
+					}
+					wg.Wait()
+				}
+				if got := tc.proxy.count(); got != tc.asked {
+					t.Errorf("got %d questions to the proxy, want %d", got, tc.asked)
+				}
+			})
+		})
+	}
 }
 
 // TestBadAnswer passes by a remote whose answer is no answer.

@@ -91,7 +91,7 @@ func (d *Database) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case q.kind == "lookup":
 		var rec record
 		if rec, err = c.lookupCtx(ctx, q.lookup, false); err == nil {
-			body, err = c.stamp(rec)
+			body, err = c.stamped(rec)
 		}
 	case q.kind == "tile":
 		contentType = "application/octet-stream"

@@ -267,6 +267,7 @@ func TestCapabilityOfUpstream(t *testing.T) {
 			u, _ := url.Parse(up.URL + "/" + strings.Repeat("p", pad) + "/t/" + secret)
 			s.Remotes = func() []Remote { return []Remote{upstream.NewProxy(u, up.Client(), "")} }
 			d := s.open(t)
+			d.main.reach.persist = 0
 			for _, path := range []string{"latest", "tile/8/0/000", "lookup/example.com/a@v1.0.0"} {
 				rec := httptest.NewRecorder()
 				d.ServeHTTP(rec, httptest.NewRequest("GET", "/sumdb/"+db.name+"/"+path, nil))
@@ -340,6 +341,7 @@ func TestPartialTile(t *testing.T) {
 		narrow := wide
 		narrow.W = w
 		c.copy.writeTile(narrow, data[:w*tlog.HashSize])
+		c.copy.prune(narrow)
 	}
 	for _, tc := range []struct{ w, want int }{{1, 32}, {10, 320}, {199, 199 * 32}, {200, 6400}, {201, 0}, {256, 0}} {
 		tile := wide
@@ -351,6 +353,7 @@ func TestPartialTile(t *testing.T) {
 	full := wide
 	full.W = 256
 	c.copy.writeTile(full, data)
+	c.copy.prune(full)
 	if got, err := c.copy.tile(wide); len(got) != 6400 {
 		t.Errorf("cut from full: got %d bytes and %v", len(got), err)
 	}

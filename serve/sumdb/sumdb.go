@@ -21,7 +21,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 )
@@ -113,7 +112,7 @@ func newDatabase(opts Options, std source) (_ *Database, err error) {
 		sources = append(sources, own)
 	}
 	for _, src := range sources {
-		c, err := d.newClient(ctx, src)
+		c, err := d.newClient(src, d.newReach(ctx, src))
 		if err != nil {
 			return nil, err
 		}
@@ -138,34 +137,11 @@ func openRoot(dir string) (*os.Root, error) {
 	return root, nil
 }
 
-func (d *Database) newClient(ctx context.Context, src source) (*client, error) {
-	state, err := subRoot(d.state, src.folder())
-	if err != nil {
-		return nil, err
+func (d *Database) newReach(ctx context.Context, src source) *reach {
+	return &reach{
+		ctx: ctx, name: src.name, proxies: d.opts.Remotes, direct: src.remotes(d.opts.Client, d.opts.HopID),
+		offline: d.opts.Offline, persist: persistFor, now: d.opts.Now, log: d.opts.Log.With("sumdb", src.name), health: map[string]*health{},
 	}
-	cache, err := subRoot(d.cache, src.folder())
-	if err != nil {
-		state.Close()
-		return nil, err
-	}
-	log := d.opts.Log.With("sumdb", src.name)
-	c := &client{
-		source:  src,
-		log:     log,
-		state:   state,
-		head:    &head{root: state, lock: filepath.Join(d.opts.StateDir, src.folder(), "lock"), verifiers: src.verifiers(), log: log},
-		copy:    &shelf{root: cache, log: log},
-		flights: map[errand]*flight{},
-		reach: &reach{
-			ctx: ctx, name: src.name, proxies: d.opts.Remotes, direct: src.remotes(d.opts.Client, d.opts.HopID),
-			offline: d.opts.Offline, now: d.opts.Now, log: log, health: map[string]*health{},
-		},
-	}
-	c.copy.sweep(d.opts.Now())
-	if msg, err := state.ReadFile(forkFile); err == nil {
-		c.fork = string(msg)
-	}
-	return c, nil
 }
 
 func subRoot(root *os.Root, folder string) (*os.Root, error) {

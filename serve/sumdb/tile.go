@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"sync"
 
-	"golang.org/x/mod/sumdb"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -31,7 +30,7 @@ func widthIn(n int64, t tlog.Tile) int {
 // tile returns a verified tile from our copy, or else from the remotes. The error Is
 // fs.ErrNotExist if no tree that we can see has it.
 func (c *client) tile(ctx context.Context, t tlog.Tile) ([]byte, error) {
-	if data, err := c.copy.tile(t); err == nil {
+	if data, err := c.heldTile(t); err == nil {
 		return data, nil
 	}
 	newest, err := c.head.newest()
@@ -50,152 +49,208 @@ func (c *client) tile(ctx context.Context, t tlog.Tile) ([]byte, error) {
 	}
 	// Reading any hash of the tile verifies, and keeps, all of it and of those above.
 	index := tlog.StoredHashIndex(tileHeight*t.L, t.N<<tileHeight)
-	err = c.prove(ctx, newest.tree, func(r tlog.HashReader) error {
+	err = c.prove(ctx, newest.tree, false, func(r tlog.HashReader) error {
 		_, err := r.ReadHashes([]int64{index})
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	return c.heldTile(t)
+}
+
+// heldTile returns a tile that was verified before.
+func (c *client) heldTile(t tlog.Tile) ([]byte, error) {
+	if data := c.hot.tile(t); data != nil {
+		return data, nil
+	}
 	return c.copy.tile(t)
+}
+
+// prune drops the partial tiles of an old head that the new one has wider.
+func (c *client) prune(old, next tlog.Tree) {
+	for level := 0; old.N>>(tileHeight*level) > 0; level++ {
+		t := tlog.Tile{H: tileHeight, L: level, N: old.N >> (tileHeight * (level + 1))}
+		if t.W = widthIn(next.N, t); t.W > widthIn(old.N, t) {
+			c.copy.prune(t)
+		}
+	}
 }
 
 // prove reads hashes of a tree. If what it got does not fit the tree it reads once
 // more, without our copy and without the remotes that gave it.
-func (c *client) prove(ctx context.Context, tree tlog.Tree, read func(tlog.HashReader) error) error {
+func (c *client) prove(ctx context.Context, tree tlog.Tree, fresh bool, read func(tlog.HashReader) error) error {
 	var err error
-	for try := range 2 {
-		tiles := &tileReader{ctx: ctx, c: c, fresh: try > 0, from: map[string]bool{}}
-		if err = read(tlog.TileHashReader(tree, tiles)); err == nil || tiles.failed {
+	for range 2 {
+		tiles := c.newTileReader(ctx, fresh)
+		err = read(tlog.TileHashReader(tree, tiles))
+		tiles.release()
+		if err == nil || tiles.failed {
 			return err
 		}
 		err = &badDataError{c.name, err}
 		c.reach.distrust(tiles.from)
+		fresh = true
 	}
 	return err
 }
 
-// advance moves the head to one of at least the given size, as the remotes' /latest
-// says, and returns it. Those who want the same wait together.
-func (c *client) advance(ctx context.Context, size int64) (signedTree, error) {
-	hops := hopsOf(ctx)
-	// Ends with the limits of reach.
-	step := c.steps.DoChan(fmt.Sprint(size, " ", hops), func() (any, error) { return c.step(c.detached(hops), size) })
-	select {
-	case res := <-step:
-		newest, _ := res.Val.(signedTree)
-		return newest, res.Err
-	case <-ctx.Done():
-		return signedTree{}, context.Cause(ctx)
-	}
-}
-
-// step does the work of advance.
-func (c *client) step(ctx context.Context, size int64) (signedTree, error) {
-	var next signedTree
-	short := false // a remote has a tree, and it is too small
-	_, _, err := c.reach.fetch(ctx, "latest", func(msg []byte) (err error) {
-		if next, err = c.head.open(msg); err == nil && next.tree.N < size {
-			short = true
-			err = fmt.Errorf("tree of %d records, want %d", next.tree.N, size)
-		}
-		return err
-	})
-	var none *reachError
-	if short && errors.As(err, &none) {
-		return signedTree{}, fmt.Errorf("%w: %v", fs.ErrNotExist, err)
-	}
-	if err != nil {
-		return signedTree{}, err
-	}
-	for {
-		at, err := c.head.load()
-		if err != nil || at.tree.N >= next.tree.N {
-			return at, err
-		}
-		if err := c.checkStep(ctx, at, next); err != nil {
-			return signedTree{}, err
-		}
-		if err := c.head.swap(at.note, next.note); err != sumdb.ErrWriteConflict {
-			return next, err
-		}
-	}
-}
-
-// checkStep verifies that next contains at, and keeps the tiles that show it.
-func (c *client) checkStep(ctx context.Context, at, next signedTree) error {
-	var hash tlog.Hash
-	err := c.prove(ctx, next.tree, func(r tlog.HashReader) (err error) {
-		if at.tree.N == 0 {
-			// Nothing to prove, but the edge of the new tree must be kept.
-			_, err = r.ReadHashes([]int64{tlog.StoredHashIndex(0, next.tree.N-1)})
-		}
-		if err == nil {
-			hash, err = tlog.TreeHash(at.tree.N, r)
-		}
-		return err
-	})
-	if err != nil || at.tree.N == 0 {
-		return err
-	}
-	if hash != at.tree.Hash {
-		c.setFork(fmt.Sprintf("old head:\n%s\nnew head:\n%s\nthe first %d records of the new head have hash %v\n",
-			at.note, next.note, at.tree.N, hash))
-		return c.forkErr()
-	}
-	return nil
-}
-
 // tileReader reads tiles from our copy or the remotes: a tlog.TileReader.
 type tileReader struct {
-	ctx   context.Context // a reader serves one request
+	ctx   context.Context // a reader serves one proof
 	c     *client
 	fresh bool // read nothing from our copy
 
-	mu     sync.Mutex
-	from   map[string]bool // remotes that gave tiles
-	failed bool            // a tile could not be had
+	mu      sync.Mutex
+	from    map[string]bool    // remotes that gave tiles
+	fetched map[tlog.Tile]bool // not from our copy
+	failed  bool               // a tile could not be had
+	joined  map[tileErrand]*tileFlight
+}
+
+func (c *client) newTileReader(ctx context.Context, fresh bool) *tileReader {
+	return &tileReader{
+		ctx: ctx, c: c, fresh: fresh,
+		from: map[string]bool{}, fetched: map[tlog.Tile]bool{}, joined: map[tileErrand]*tileFlight{},
+	}
 }
 
 // Height implements tlog.TileReader.
 func (r *tileReader) Height() int { return tileHeight }
 
-// ReadTiles implements tlog.TileReader.
+// ReadTiles implements tlog.TileReader. What is not held is fetched all at once.
 func (r *tileReader) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 	data := make([][]byte, len(tiles))
 	errs := make([]error, len(tiles))
 	var wg sync.WaitGroup
 	for i, t := range tiles {
-		wg.Go(func() { data[i], errs[i] = r.read(t) }) // ends with reach's limits
+		if !r.fresh {
+			if data[i], errs[i] = r.c.heldTile(t); errs[i] == nil {
+				continue
+			}
+		}
+		wg.Go(func() { data[i], errs[i] = r.fetch(t) }) // ends with reach's limits
 	}
 	wg.Wait()
 	return data, errors.Join(errs...)
 }
 
-func (r *tileReader) read(t tlog.Tile) ([]byte, error) {
-	if data, err := r.c.copy.tile(t); err == nil && !r.fresh {
-		return data, nil
-	}
-	data, from, err := r.c.reach.fetch(r.ctx, t.Path(), r.c.plausible(t.Path()))
-	if err != nil && t.W < fullWidth {
-		// Once a tile is full a database need not keep the narrower ones.
-		full := t
-		full.W = fullWidth
-		var fullErr error
-		if data, from, fullErr = r.c.reach.fetch(r.ctx, full.Path(), r.c.plausible(full.Path())); fullErr == nil {
-			data, err = data[:t.W*tlog.HashSize], nil
-		}
+func (r *tileReader) fetch(t tlog.Tile) ([]byte, error) {
+	f := r.join(tileErrand{t, hopsOf(r.ctx), r.fresh})
+	var err error
+	select {
+	case <-f.done:
+		err = f.err
+	case <-r.ctx.Done():
+		err = context.Cause(r.ctx)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.from[from] = true
-	r.failed = r.failed || err != nil
-	return data, err
+	if err != nil {
+		r.failed = true
+		return nil, err
+	}
+	r.from[f.from], r.fetched[t] = true, true
+	return f.data, nil
+}
+
+// join joins the fetch of a tile, once.
+func (r *tileReader) join(e tileErrand) *tileFlight {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.joined[e]
+	if f == nil {
+		f = r.c.joinTile(e)
+		r.joined[e] = f
+	}
+	return f
 }
 
 // SaveTiles implements tlog.TileReader.
 func (r *tileReader) SaveTiles(tiles []tlog.Tile, data [][]byte) {
 	for i, t := range tiles {
-		r.c.copy.writeTile(t, data[i])
+		// Others may have waited for the same tile: one of them writes it.
+		isNew := r.c.hot.add(t, data[i])
+		if r.fetched[t] && (isNew || r.fresh) {
+			r.c.copy.writeTile(t, data[i])
+		}
+	}
+}
+
+// tileErrand is a tile to fetch; hops as in [errand].
+type tileErrand struct {
+	tile  tlog.Tile
+	hops  string
+	fresh bool
+}
+
+// tileFlight is the fetch of a tile. Who waits for it authenticates it; it can be
+// joined until the last of them has done so, for then it is in our copy.
+type tileFlight struct {
+	waiters int           // guarded by client.mu
+	done    chan struct{} // closed after the rest is set
+	data    []byte
+	from    string
+	err     error
+}
+
+// joinTile joins or begins the fetch of a tile: the proofs of a burst share most.
+func (c *client) joinTile(e tileErrand) *tileFlight {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := c.tiles[e]
+	if f == nil {
+		f = &tileFlight{done: make(chan struct{})}
+		c.tiles[e] = f
+		go func() { // ends with reach's limits
+			f.data, f.from, f.err = c.fetchTile(c.detached(e.hops), e.tile)
+			c.mu.Lock()
+			if f.err != nil && c.tiles[e] == f {
+				delete(c.tiles, e)
+			}
+			c.mu.Unlock()
+			close(f.done)
+		}()
+	}
+	f.waiters++
+	return f
+}
+
+// release leaves the fetches that a proof has joined.
+func (r *tileReader) release() {
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	for e, f := range r.joined {
+		if f.waiters--; f.waiters == 0 && r.c.tiles[e] == f {
+			delete(r.c.tiles, e) // one that still runs ends unheard
+		}
+	}
+	clear(r.joined)
+}
+
+// fetchTile asks the remotes for a tile.
+func (c *client) fetchTile(ctx context.Context, t tlog.Tile) (data []byte, from string, err error) {
+	data, from, err = c.reach.fetch(ctx, t.Path(), sized(t))
+	var none *reachError
+	answered := errors.Is(err, fs.ErrNotExist) || errors.As(err, &none) && none.answered
+	if answered && t.W < fullWidth {
+		// Once a tile is full a database need not keep the narrower ones.
+		full := t
+		full.W = fullWidth
+		if wide, by, fullErr := c.reach.fetch(ctx, full.Path(), sized(full)); fullErr == nil {
+			return wide[:t.W*tlog.HashSize], by, nil
+		}
+	}
+	return data, from, err
+}
+
+// sized returns the check that an answer can be the tile. What fails it is not even
+// looked at, and the next remote is asked.
+func sized(t tlog.Tile) func([]byte) error {
+	return func(data []byte) error {
+		if want := t.W * tlog.HashSize; len(data) != want {
+			return fmt.Errorf("tile of %d bytes, want %d", len(data), want)
+		}
+		return nil
 	}
 }

@@ -1,0 +1,94 @@
+package sumdb
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gomirror/gomirror/serve/upstream"
+)
+
+// faults are the answers that were none.
+type faults struct {
+	db       string
+	texts    []string
+	absent   error // the first "not found"
+	answered bool  // some remote gave an answer, if not a good one
+	passing  bool  // some remote may give a good one when asked again
+}
+
+func (f *faults) add(res result) {
+	var status *upstream.StatusError
+	switch {
+	case errors.Is(res.err, errNotRelay):
+		return
+	case errors.Is(res.err, fs.ErrNotExist):
+		if f.absent == nil {
+			f.absent = res.err
+		}
+	case errors.As(res.err, &status), errors.Is(res.err, errBadAnswer):
+		f.answered = true
+	}
+	f.passing = f.passing || passing(res.err)
+	if text := res.from.Name() + ": " + res.err.Error(); !slices.Contains(f.texts, text) {
+		f.texts = append(f.texts, text)
+	}
+}
+
+func (f *faults) err() error {
+	if f.absent != nil {
+		return f.absent
+	}
+	return &reachError{db: f.db, texts: f.texts, answered: f.answered, passing: f.passing}
+}
+
+// reachError says that no remote gave an answer.
+type reachError struct {
+	db       string
+	texts    []string // one a remote
+	answered bool     // some remote gave a bad one
+	passing  bool     // what was wrong may pass
+}
+
+func (e *reachError) Error() string {
+	return "ask checksum database " + e.db + ": " + strings.Join(e.texts, "; ")
+}
+
+// Hint tells the one thing to do.
+func (e *reachError) Hint() string { return "gomirror status" }
+
+// silenceError is why a question was given up.
+type silenceError struct{ limit time.Duration }
+
+func (e *silenceError) Error() string { return fmt.Sprintf("no answer in %v", e.limit) }
+
+// passing reports whether an error may be gone when the same is asked again. What is
+// not known not to pass, such as a web page or a bad certificate, is not waited for.
+func passing(err error) bool {
+	var status *upstream.StatusError
+	var silence *silenceError
+	var stall *upstream.StallError
+	var op *net.OpError
+	var timeout net.Error
+	switch {
+	case errors.As(err, &status):
+		switch status.Code {
+		case http.StatusRequestTimeout, http.StatusTooManyRequests:
+			return true
+		case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported, http.StatusLoopDetected:
+			return false
+		}
+		return status.Code >= 500
+	case errors.Is(err, errBadAnswer), errors.Is(err, errNotRelay):
+		return false
+	}
+	return upstream.Unreachable(err) || errors.Is(err, errDark) || errors.As(err, &silence) || errors.As(err, &stall) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.As(err, &op) || errors.As(err, &timeout) && timeout.Timeout()
+}

@@ -1,0 +1,189 @@
+package sumdb
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// inBubble runs a test with the bubble's clock and a Database on db.
+func inBubble(t *testing.T, db *bigDB, do func(t *testing.T, d *Database)) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		d := db.open(t, dir)
+		do(t, d)
+		synctest.Wait()
+		d.Close()
+	})
+}
+
+// TestRoundTrips counts the round trips and requests of lookups, by the clock of a
+// bubble in which nothing else takes time.
+func TestRoundTrips(t *testing.T) {
+	const trip = 100 * time.Millisecond
+	for name, stamp := range stampings() {
+		t.Run(name, func(t *testing.T) {
+			db := newBigDB(t, 40)
+			db.trip, db.stamp = trip, stamp
+			inBubble(t, db, func(t *testing.T, d *Database) {
+				look := func(what string, first, n int, trips time.Duration, lookups, tiles int) {
+					t.Helper()
+					db.count()
+					start := time.Now()
+					var wg sync.WaitGroup
+					for i := range n {
+						wg.Go(func() { db.burst(t, d, first+i, 1, 1) })
+					}
+					wg.Wait()
+					if got := time.Since(start); got != trips*trip {
+						t.Errorf("%s: took %v, want %d round trips", what, got, trips)
+					}
+					if l, ti, _ := db.count(); l != lookups || ti > tiles {
+						t.Errorf("%s: got %d lookups and %d tiles, want %d and at most %d", what, l, ti, lookups, tiles)
+					}
+				}
+				// Four tiles are the edge of the tree, three are above a record, of which
+				// there are four of the highest in all.
+				look("first", 0, 1, 2, 1, 4+3)
+				look("the same again", 0, 1, 0, 0, 0)
+				synctest.Wait() // the audit
+				look("second", 1, 1, 2, 1, 3)
+				look("burst", 2, 16, 2, 16, 16*2+4)
+				look("one by one", 20, 1, 2, 1, 3)
+				look("and another", 21, 1, 2, 1, 3)
+			})
+		})
+	}
+}
+
+// TestFirstBurst shares one head and one proof of it.
+func TestFirstBurst(t *testing.T) {
+	for name, stamp := range stampings() {
+		t.Run(name, func(t *testing.T) {
+			db := newBigDB(t, 16)
+			db.trip, db.stamp = 100*time.Millisecond, stamp
+			inBubble(t, db, func(t *testing.T, d *Database) {
+				start := time.Now()
+				db.burst(t, d, 0, 16, 16)
+				if got, want := time.Since(start), 2*db.trip; got != want {
+					t.Errorf("took %v, want %v", got, want)
+				}
+				if lookups, tiles, others := db.count(); lookups != 16 || tiles > 4+4+16*2 || others > 1 {
+					t.Errorf("got %d lookups, %d tiles, %d others, want 16, at most 40, at most 1", lookups, tiles, others)
+				}
+			})
+		})
+	}
+}
+
+// TestAudit finds a fork in a head that no record needed.
+func TestAudit(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		size int64
+	}{{"older", bigSize - 1000}, {"as old", bigSize}, {"newer", bigSize + 1000}} {
+		t.Run(tc.name, func(t *testing.T) {
+			db := newBigDB(t, 3)
+			other := tlog.Tree{N: tc.size, Hash: tlog.RecordHash([]byte("another history"))}
+			forged, err := note.Sign(&note.Note{Text: string(tlog.FormatTree(other))}, db.signer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			inBubble(t, db, func(t *testing.T, d *Database) {
+				db.burst(t, d, 0, 1, 1)
+				time.Sleep(auditEvery)
+				db.stamp = func(int64) int64 { return tc.size }
+				db.notes[tc.size] = forged
+				d.Announce(t.Context(), mod(1)) // the record is in the head that is held
+				synctest.Wait()
+				if got := d.Status().Fork; (got == "") == (tc.size <= bigSize) {
+					t.Errorf("got fork %q", got)
+				}
+				if got := d.Status().TreeSize; got != bigSize {
+					t.Errorf("got tree size %d, want %d", got, bigSize)
+				}
+			})
+		})
+	}
+}
+
+// TestAuditMoves lets the head keep up with the database, once a burst.
+func TestAuditMoves(t *testing.T) {
+	db := newBigDB(t, 30)
+	db.stamp = func(n int64) int64 { return bigSize + n }
+	inBubble(t, db, func(t *testing.T, d *Database) {
+		for i := range 3 {
+			db.burst(t, d, 10*i, 10, 5)
+			synctest.Wait()
+			if got, atLeast := d.Status().TreeSize, int64(bigSize+10*i); got < atLeast || got > atLeast+9 {
+				t.Errorf("burst %d: got tree size %d, want %d to %d", i, got, atLeast, atLeast+9)
+			}
+			time.Sleep(auditEvery)
+		}
+	})
+}
+
+// TestJoinedTile asks once for what many proofs need.
+func TestJoinedTile(t *testing.T) {
+	db := newBigDB(t, 1)
+	db.trip = time.Second
+	inBubble(t, db, func(t *testing.T, d *Database) {
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				tiles := d.main.newTileReader(t.Context(), false)
+				if data, err := tiles.ReadTiles([]tlog.Tile{{H: 8, L: 1, N: 7, W: 256}}); err != nil || len(data[0]) != 8192 {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		if _, tiles, _ := db.count(); tiles != 1 {
+			t.Errorf("got %d requests, want 1", tiles)
+		}
+		if len(d.main.tiles) != 1 {
+			t.Errorf("got %d fetches to join before any proof is over, want 1", len(d.main.tiles))
+		}
+	})
+}
+
+// TestHotTiles keeps to its bound, and the tiles near the root.
+func TestHotTiles(t *testing.T) {
+	h := newHot()
+	data := make([]byte, fullWidth*tlog.HashSize)
+	root := tlog.Tile{H: 8, L: 3, N: 0, W: 4}
+	if !h.add(root, data[:4*tlog.HashSize]) || h.add(root, data[:4*tlog.HashSize]) {
+		t.Error("a tile is new once")
+	}
+	for n := range int64(3 * hotTiles) {
+		h.add(tlog.Tile{H: 8, L: 0, N: n, W: 256}, data)
+	}
+	if len(h.tiles) != hotTiles || len(h.tile(root)) != 4*tlog.HashSize {
+		t.Errorf("got %d tiles, root of %d bytes", len(h.tiles), len(h.tile(root)))
+	}
+	root.W = 2
+	if got := h.tile(root); len(got) != 2*tlog.HashSize {
+		t.Errorf("cut: got %d bytes", len(got))
+	}
+	root.W = 5
+	if got := h.tile(root); got != nil {
+		t.Errorf("wider than held: got %d bytes", len(got))
+	}
+}
+
+// TestLongName keeps lookups whose path is longer than a file name may be.
+func TestLongName(t *testing.T) {
+	seen := map[string]bool{}
+	for _, name := range []string{"lookup/example.com/a@v1.0.0", "lookup/example.com/" + strings.Repeat("a", 300) + "@v1.0.0", "lookup/example.com/" + strings.Repeat("a", 300) + "@v1.0.1"} {
+		file := lookupFile(name)
+		if seen[file] || len(file) > 255 || strings.Count(file, "/") != 1 {
+			t.Errorf("got %q for %q", file, name)
+		}
+		seen[file] = true
+	}
+}
