@@ -159,6 +159,12 @@ func TestPartialClose(t *testing.T) {
 	p.Close()
 	wantPartial(t, s, Public, strong, body).Close() // the longer of two that are the same
 
+	begin(t, s, Public, strong, body[:partialMin]).Suspend()
+	p = take()
+	begin(t, s, Public, strong, body).Suspend()
+	p.Close()
+	wantPartial(t, s, Public, strong, body).Close() // whichever came first
+
 	begin(t, s, Public, strong, body).Suspend()
 	p = take()
 	changed := Meta{Upstream: strong.Upstream, ETag: `"v2"`}

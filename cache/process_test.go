@@ -52,6 +52,8 @@ func play(role, dir string) error {
 		return playFill(dir)
 	case "hammer":
 		return playHammer(dir)
+	case "starve":
+		return playStarve(dir)
 	case "download":
 		return playDownload(dir)
 	case "die":

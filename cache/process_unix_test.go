@@ -3,7 +3,10 @@
 package cache
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -80,4 +83,77 @@ func cpuTime() time.Duration {
 	var use syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &use) // it can't fail for oneself
 	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
+}
+
+// playStarve commits with no descriptor left, and serves from the drafts.
+func playStarve(dir string) error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	limit.Cur = 64
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	s, err := Open(Options{Dir: dir})
+	if err != nil {
+		return err
+	}
+	files, drafts := bodies(&testing.B{}, quoteV1), make(map[Kind]*Draft)
+	for kind, body := range files {
+		d, err := s.Draft(Public, Key{quoteV1.Path, quoteV1.Version, kind})
+		if err != nil {
+			return err
+		}
+		if _, err := d.ReadFrom(bytes.NewReader(body)); err != nil {
+			return err
+		}
+		if err := d.Check(); err != nil {
+			return err
+		}
+		drafts[kind] = d
+	}
+	var taken []*os.File
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			break
+		}
+		taken = append(taken, f)
+	}
+	for kind, d := range drafts {
+		if err := starved(d, files[kind]); err != nil {
+			return fmt.Errorf("kind %d without descriptors: %w", kind, err)
+		}
+	}
+	for _, f := range taken {
+		f.Close()
+	}
+	return errors.Join(fillAll(s, Public, quoteV1, Verified), s.Close())
+}
+
+func starved(d *Draft, want []byte) error {
+	err := d.Commit(Meta{})
+	if full := (*FullError)(nil); !errors.As(err, &full) || !outOfFiles(err) {
+		return fmt.Errorf("commit: %w", err)
+	}
+	e, err := d.Entry()
+	if err != nil {
+		return err
+	}
+	d.Discard()
+	if got, err := io.ReadAll(e); err != nil || !bytes.Equal(got, want) {
+		return fmt.Errorf("read %d bytes: %w", len(got), err)
+	}
+	return e.Close()
+}
+
+func TestNoDescriptorsLeft(t *testing.T) {
+	dir := t.TempDir()
+	if err := second(t, "starve", dir).Run(); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, dir)
+	wantNoDrafts(t, s)
+	wantWhole(t, s, Public)
 }
