@@ -143,9 +143,17 @@ func (a *assembly) read(context.Context) error {
 	if a.s.offline {
 		mode = prefetch.Off
 	}
+	budget, err := parseSize(a.s.budget)
+	if err != nil {
+		return err // the settings were checked
+	}
+	if budget == 0 && mode == prefetch.Full {
+		mode = prefetch.Metadata
+	}
 	a.ahead = prefetch.New(prefetch.Options{
 		Get:     func(ctx context.Context, key cache.Key) (*mirror.Answer, error) { return a.mirror.Get(ctx, key) },
 		Mode:    mode,
+		Budget:  budget,
 		Private: private,
 		Now:     a.env.Now,
 		Log:     a.log,

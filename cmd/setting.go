@@ -43,6 +43,8 @@ func settingKeys() []settingKey {
 			field: func(s *settings) any { return &s.allowHosts }},
 		{name: "prefetch", usage: "fetch ahead what go will ask for: `off|metadata|full`", example: "metadata",
 			field: func(s *settings) any { return &s.prefetch }, check: checkPrefetch},
+		{name: "prefetch_budget", usage: "most `bytes` of zips fetched ahead that nobody has asked for yet", example: "16MiB",
+			field: func(s *settings) any { return &s.budget }, check: checkSize},
 		{name: "offline", usage: "ask no upstream", example: "true",
 			field: func(s *settings) any { return &s.offline }},
 	}
@@ -159,6 +161,11 @@ func checkHost(pattern string) error {
 
 func checkPrefetch(mode string) error {
 	_, err := prefetch.ParseMode(mode)
+	return err
+}
+
+func checkSize(text string) error {
+	_, err := parseSize(text)
 	return err
 }
 

@@ -26,6 +26,7 @@ type settings struct {
 	allowHosts []string
 	offline    bool
 	prefetch   string // a prefetch.Mode
+	budget     string // of prefetch, a size
 
 	origins  map[string]string // by key: a flag, a variable, a file or "default"
 	stateDir string
@@ -84,6 +85,7 @@ func defaultSettings() (*settings, error) {
 		cacheDir:  filepath.Join(xdg.CacheHome, "gomirror"),
 		peerCheck: true,
 		prefetch:  string(prefetch.Full),
+		budget:    size(prefetch.DefaultBudget),
 		stateDir:  filepath.Join(xdg.StateHome, "gomirror"),
 		file:      filepath.Join(xdg.ConfigHome, "gomirror", "config.toml"),
 		origins:   map[string]string{},

@@ -230,19 +230,6 @@ func uptime(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
-// size writes a number of bytes with three digits and a binary unit.
-func size(n int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	f, i := float64(n), 0
-	for f >= 1024 && i < len(units)-1 {
-		f, i = f/1024, i+1
-	}
-	if i == 0 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.*f %s", max(0, 2-len(fmt.Sprint(int(f)))+1), f, units[i])
-}
-
 // printable drops what a terminal would obey. Reasons quote what upstreams sent.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
