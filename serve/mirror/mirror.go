@@ -240,7 +240,7 @@ func (m *Mirror) keep(ctx context.Context, tree cache.Tree, key cache.Key, meta 
 		draft.Suspend() // what has come is where the next try goes on
 		return nil, err
 	}
-	err = draft.Check()
+	err = draft.CheckContext(ctx)
 	whole := err == nil
 	if err == nil && key.Kind() == cache.List {
 		err = m.merge(tree, key, draft)
