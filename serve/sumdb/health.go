@@ -25,7 +25,8 @@ type health struct {
 	until       time.Time     // end of the bench
 	dark        time.Time     // when it is asked again, after it let us wait in vain
 	answered    time.Time     // when it last answered anything
-	strikes     int           // faults since then
+	heard       time.Time     // when it last broke off an answer
+	strikes     int           // faults since answered
 	relays      bool          // what it said to /supported
 	relaysUntil time.Time     // how long that is believed
 }
@@ -157,7 +158,7 @@ func (r *reach) judge(res result, accept func([]byte) error) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.progress = r.now()
+	r.progress, r.hopeless = r.now(), false
 	return nil
 }
 
@@ -182,6 +183,10 @@ func (r *reach) fail(res result) {
 		if now := r.now(); waited && now.Sub(c.answered) > aliveFor {
 			c.dark = now.Add(darkFor)
 		}
+		r.mu.Unlock()
+	case passing(err):
+		r.mu.Lock()
+		c.heard = r.now() // somebody is there
 		r.mu.Unlock()
 	}
 }

@@ -1,6 +1,8 @@
 package sumdb
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -110,6 +112,42 @@ func TestAudit(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestForkedRecord is a record proven in a newer head that does not contain the head
+// that is held: it is not believed, however long the proof of that takes.
+func TestForkedRecord(t *testing.T) {
+	db, other := newBigDB(t, 2), newBigDB(t, 2)
+	other.signer, other.vkey = db.signer, db.vkey
+	other.ids[mod(1)] = bigSize + 5
+	other.records[bigSize+5] = other.records[other.sorted[1]]
+	delete(other.records, other.sorted[1])
+	other.sorted[1] = bigSize + 5
+	other.uniform[0] = tlog.RecordHash([]byte("another history\n"))
+	for l := range len(other.uniform) - 1 {
+		other.uniform[l+1] = tlog.NodeHash(other.uniform[l], other.uniform[l])
+	}
+	other.stamp = func(int64) int64 { return bigSize + 1000 }
+	// The old head has a tile that only its own proof needs. That one takes longer, so
+	// that the record's proof is there first.
+	const held = bigSize - 100
+	db.stamp = func(int64) int64 { return held }
+	old := tlog.Tile{H: 8, L: 0, N: held >> 8, W: 256}.Path()
+	other.fault = func(_ context.Context, path string) error {
+		if path == old {
+			time.Sleep(time.Second)
+		}
+		return nil
+	}
+	inBubble(t, db, func(t *testing.T, d *Database) {
+		db.burst(t, d, 0, 1, 1)
+		d.main.reach.proxies = func() []Remote { return []Remote{other} }
+		rec, err := d.main.lookupCtx(t.Context(), mod(1), true)
+		var fork *forkError
+		if !errors.As(err, &fork) || d.Status().Fork == "" || d.Status().TreeSize != held {
+			t.Errorf("got %q, %v and %+v, want a fork", rec.text, err, d.Status())
+		}
+	})
 }
 
 // TestAuditMoves lets the head keep up with the database, once a burst.

@@ -38,8 +38,8 @@ const (
 	// persistFor is how long a question is asked again and again without an answer
 	// from anywhere.
 	persistFor = 30 * time.Second
-	// extraAsks is how often, in one round, a silent remote is asked beside itself.
-	extraAsks = 2
+	// extraAsks is how many questions to a silent remote there may be beside the first.
+	extraAsks = 4
 	// relaysFor is how long a remote's yes or no to /supported is believed.
 	relaysFor = time.Hour
 )
@@ -70,6 +70,7 @@ type reach struct {
 	// progress is when the last good answer to any question came, knocked when those
 	// who give none were last asked.
 	progress, knocked time.Time
+	hopeless          bool // one has waited for progress in vain since there was any
 }
 
 // candidate is a remote to ask, and how.
@@ -98,14 +99,18 @@ func (r *reach) fetch(ctx context.Context, path string, accept func([]byte) erro
 		return nil, "", errOffline
 	}
 	began, pause := r.now(), backoff.NewExponentialBackOff()
-	pause.InitialInterval, pause.MaxInterval, pause.Multiplier = 100*time.Millisecond, 5*time.Second, 2
+	pause.InitialInterval, pause.MaxInterval, pause.Multiplier = soonAfter, 5*time.Second, 2
 	for {
 		data, from, err = r.round(ctx, path, accept)
-		if err == nil || !r.again(err, began) {
-			return data, from, err
+		if err == nil {
+			return data, from, nil
+		}
+		left := r.again(err, began)
+		if left <= 0 {
+			return nil, "", err
 		}
 		select {
-		case <-time.After(pause.NextBackOff()):
+		case <-time.After(min(pause.NextBackOff(), left)):
 		case <-ctx.Done():
 			return nil, "", context.Cause(ctx)
 		case <-r.ctx.Done():
@@ -114,28 +119,32 @@ func (r *reach) fetch(ctx context.Context, path string, accept func([]byte) erro
 	}
 }
 
-// again reports whether a question that failed is worth another round: the fault is one
-// that passes, somebody is there, and a good answer to any question was had since this
-// one began, or it has not waited [persistFor] for one.
-func (r *reach) again(err error, began time.Time) bool {
+// again returns how long a question that failed is worth another round: if the fault is
+// one that passes, somebody is there, and no question has waited [persistFor] in vain for a
+// good answer to any.
+func (r *reach) again(err error, began time.Time) time.Duration {
 	var none *reachError
 	if !errors.As(err, &none) || !none.passing {
-		return false
+		return 0
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	there := slices.ContainsFunc(slices.Collect(maps.Values(r.health)), func(h *health) bool {
-		return !h.answered.IsZero() && !h.answered.Before(began.Add(-aliveFor))
+		return h.answered.After(began.Add(-aliveFor)) || h.heard.After(began.Add(-aliveFor))
 	})
 	since := began
 	if r.progress.After(since) {
 		since = r.progress
 	}
-	return there && r.now().Sub(since) < r.persist
+	left := r.persist - r.now().Sub(since)
+	r.hopeless = r.hopeless || left <= 0
+	if !there || r.hopeless {
+		return 0
+	}
+	return left
 }
 
-// attempt asks one remote. Its result has room in the channel, so that it never waits
-// for a question that is over.
+// attempt asks one remote. It ends with ctx, also if nobody takes its result.
 func (r *reach) attempt(ctx context.Context, c candidate, path string, results chan<- result) {
 	start := r.now()
 	res := result{from: c}
@@ -145,5 +154,8 @@ func (r *reach) attempt(ctx context.Context, c candidate, path string, results c
 		res.data, res.err = c.Get(ctx, path)
 	}
 	res.took = r.now().Sub(start)
-	results <- res
+	select {
+	case results <- res:
+	case <-ctx.Done():
+	}
 }

@@ -8,6 +8,9 @@ import (
 	"github.com/gomirror/gomirror/serve/upstream"
 )
 
+// soonAfter is the first pause before a question is put again that was answered badly.
+const soonAfter = 100 * time.Millisecond
+
 // round asks each remote once. The next is asked when one fails or is silent for
 // [hedgeAfter]; the first good answer wins. One that is silent and has no next is asked
 // again beside its first question, which may have been lost.
@@ -20,10 +23,9 @@ func (r *reach) round(ctx context.Context, path string, accept func([]byte) erro
 	defer cancel() // ends the attempts that were slower
 	defer context.AfterFunc(r.ctx, cancel)()
 	q := &round{
-		r: r, path: path, todo: todo, extra: extraAsks,
-		results: make(chan result, len(todo)+extraAsks), // room for all: no attempt is left waiting
-		hedge:   time.NewTimer(hedgeAfter),
-		faults:  faultsOf(r.name, dark),
+		r: r, path: path, todo: todo, results: make(chan result),
+		hedge:  time.NewTimer(hedgeAfter),
+		faults: faultsOf(r.name, dark),
 	}
 	defer q.hedge.Stop()
 	for {
@@ -49,9 +51,8 @@ func (r *reach) round(ctx context.Context, path string, accept func([]byte) erro
 				return res.data, res.from.Name(), nil
 			}
 			q.faults.add(res)
-			q.next(ctx)
+			q.nextOrSoon(ctx, res.err)
 		case <-q.hedge.C:
-			r.silent(q.asked[len(q.asked)-1])
 			q.nextOrAgain(ctx)
 		case <-q.watch:
 			q.watch = nil
@@ -70,9 +71,9 @@ type round struct {
 	todo    []candidate   // not asked yet
 	asked   []candidate   // have not answered yet; some twice
 	watch   chan struct{} // closed when another question benches the last asked
-	extra   int           // how often one may be asked beside itself
 	results chan result
 	hedge   *time.Timer
+	soon    time.Duration // the last pause of nextOrSoon
 	faults  faults
 }
 
@@ -85,20 +86,36 @@ func (q *round) next(ctx context.Context) {
 	}
 }
 
+// nextOrSoon asks the next remote, if there is one. If not, and others are silent, one
+// of those is asked again before long: a second question has just been lost too.
+func (q *round) nextOrSoon(ctx context.Context, err error) {
+	if len(q.todo) == 0 && len(q.asked) > 0 && passing(err) {
+		q.soon = min(max(2*q.soon, soonAfter), hedgeAfter)
+		q.hedge.Reset(q.soon)
+	}
+	q.next(ctx)
+}
+
 // nextOrAgain asks the next remote, or the first that is silent once more.
 func (q *round) nextOrAgain(ctx context.Context) {
+	if len(q.todo) == 0 && len(q.asked) > extraAsks {
+		q.hedge.Reset(hedgeAfter) // one of them may fail before
+		return
+	}
+	if q.soon == 0 {
+		q.r.silent(q.asked[len(q.asked)-1])
+	}
 	if len(q.todo) > 0 {
 		q.next(ctx)
-	} else if q.extra > 0 {
-		q.extra--
+	} else {
 		q.ask(ctx, q.asked[0])
 	}
 }
 
 func (q *round) ask(ctx context.Context, c candidate) {
 	q.asked = append(q.asked, c)
-	q.hedge.Reset(hedgeAfter)
-	go q.r.attempt(ctx, c, q.path, q.results) // ends with its answer or with ctx
+	q.hedge.Reset(hedgeAfter << max(0, len(q.asked)-2)) // at 0, 2, 4, 8, 16 s
+	go q.r.attempt(ctx, c, q.path, q.results)           // ends with its answer or with ctx
 }
 
 // answered takes one question to the remote off those that have not, or all of them if

@@ -66,6 +66,7 @@ type Database struct {
 	state   *os.Root
 	cache   *os.Root
 	stop    context.CancelFunc
+	due     *due
 }
 
 // New opens the databases' state. Nothing is asked before the first use.
@@ -91,7 +92,7 @@ func newDatabase(opts Options, std source) (_ *Database, err error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	d := &Database{opts: opts, stop: stop}
+	d := &Database{opts: opts, stop: stop, due: newDue()}
 	defer func() {
 		if err != nil {
 			d.Close()
@@ -154,6 +155,7 @@ func subRoot(root *os.Root, folder string) (*os.Root, error) {
 // Close ends lookups that still run. The Database is not used afterwards.
 func (d *Database) Close() error {
 	d.stop()
+	d.due.stop()
 	for _, c := range d.clients {
 		c.state.Close()
 		c.copy.root.Close()

@@ -2,8 +2,6 @@ package sumdb
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/gomirror/gomirror/cache"
@@ -58,6 +56,7 @@ func (d *Database) Verify(ctx context.Context, key cache.Key, draft *cache.Draft
 		// Not our reader's fault and not fatal: the go command checks its go.sum, and
 		// asks the database through the relay for what is not in there.
 		c.log.DebugContext(ctx, "download not verified", "key", key, "err", err)
+		d.owe(err)
 		draft.Judge(cache.Unverified)
 		return nil
 	}
@@ -86,64 +85,4 @@ func (d *Database) Announce(ctx context.Context, mod module.Version) {
 		// Verify meets the same error and judges it.
 		_, _ = c.lookupCtx(ctx, mod, true)
 	}
-}
-
-// Recheck looks up what was stored while the database was out of reach. What it
-// contradicts is evicted. It ends early, with an error, if the database still is.
-// What is exempt by now stays unverified: the pattern that exempts it may go again.
-func (d *Database) Recheck(ctx context.Context, store *cache.Store) (checked int, err error) {
-	versions, err := store.Unverified()
-	if err != nil {
-		return 0, err
-	}
-	for _, mod := range versions {
-		if err := ctx.Err(); err != nil {
-			return checked, err
-		}
-		done, err := d.recheck(ctx, store, mod)
-		if err != nil {
-			return checked, err
-		}
-		if done {
-			checked++
-		}
-	}
-	return checked, nil
-}
-
-// recheck reports whether the version has a verdict now.
-func (d *Database) recheck(ctx context.Context, store *cache.Store, mod module.Version) (bool, error) {
-	c := d.verifier(mod.Path)
-	if c == nil {
-		return false, nil
-	}
-	rec, err := c.lookupCtx(ctx, mod, false)
-	var absent *absentError
-	if errors.As(err, &absent) {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	meta, err := store.VersionMeta(mod)
-	if err != nil {
-		return false, err
-	}
-	for _, file := range []struct{ version, got string }{
-		{mod.Version, meta.H1},
-		{mod.Version + "/go.mod", meta.GoModH1},
-	} {
-		want := rec.sum(mod.Path, file.version)
-		if file.got == "" {
-			continue // not held
-		}
-		if want == "" {
-			return false, nil
-		}
-		if want != file.got {
-			reason := fmt.Sprintf("%s has %s for %s %s, held was %s", c.authority(), want, mod.Path, file.version, file.got)
-			return true, store.Evict(mod, reason)
-		}
-	}
-	return true, store.SetVerdict(mod, cache.Verified)
 }
