@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/gomirror/gomirror/cache"
@@ -24,36 +23,44 @@ type ChainOptions struct {
 	Known   func(modPath string) bool // is the path known to be a module? nil: none is
 	Origin  func(modPath string) bool // has direct delivered a version of it? nil: of none
 	HopID   string                    // our id in [HopHeader]
-	Log     *slog.Logger              // nil discards
-	Now     func() time.Time          // nil means time.Now
+
+	// StateFile keeps what is learned about the upstreams over a restart; "" keeps nothing.
+	StateFile string
+
+	Log *slog.Logger     // nil discards
+	Now func() time.Time // nil means time.Now
 }
 
 // Chain asks the entries of a GOPROXY list in turn. What may pass an error on to the
 // next entry is the user's choice of "," or "|", as in the go command. An answer that
-// is wrong in itself (HTML, cut, of another version) always passes.
+// is wrong in itself (HTML, cut, of another version) always passes. Between "|" the
+// user does not mind who answers: those are a [choice].
 //
 // The go command decides once per query which entry answers, a chain once per path.
 // For a query go probes each prefix of an import path, so that most of its requests
 // are 404s of paths that are no module; see [Chain.asks] and [Chain.stands] for how a
 // chain keeps these from running down the whole list.
 type Chain struct {
-	steps   []step
+	groups  []choice
 	proxies []*Proxy
 	deflt   bool
 	known   func(string) bool
 	origin  func(string) bool
 	log     *slog.Logger
 	text    string
+	record  record
 }
 
 // step is an entry and what it stands for.
 type step struct {
 	Entry
+	index  int // in the list
 	name   string
 	source Source
+	health *health // nil for what is no module proxy
 }
 
-// NewChain makes a chain.
+// NewChain makes a chain. The caller closes it.
 func NewChain(opts ChainOptions) (*Chain, error) {
 	c := &Chain{deflt: opts.Default, known: opts.Known, origin: opts.Origin, log: opts.Log}
 	if c.known == nil {
@@ -68,36 +75,62 @@ func NewChain(opts ChainOptions) (*Chain, error) {
 	if opts.Direct == nil {
 		opts.Direct = never{errors.New("direct is not available here")}
 	}
+	c.record = record{file: opts.StateFile, log: c.log}
+	joined := false
 	for i, e := range opts.Entries {
-		s := step{Entry: e, name: e.String()}
-		switch e.URL {
-		case wordDirect:
-			s.source = opts.Direct
-		case wordOff:
-			s.source = never{errOff}
-		default:
-			u, err := parseURL(e.URL)
-			if err != nil {
-				return nil, fmt.Errorf("parse upstream %q: %w", e, err)
-			}
-			p := NewProxy(u, opts.Client, opts.HopID)
-			if opts.Now != nil {
-				p.now = opts.Now
-			}
-			s.name, s.source = p.Name(), p
-			c.proxies = append(c.proxies, p)
+		s, err := c.step(i, e, opts)
+		if err != nil {
+			return nil, err
 		}
-		c.steps = append(c.steps, s)
+		if !joined {
+			c.groups = append(c.groups, choice{})
+		}
+		g := &c.groups[len(c.groups)-1]
+		g.steps = append(g.steps, s)
+		joined = e.FallBackOnError
 		c.text += s.name
 		if i < len(opts.Entries)-1 {
-			c.text += map[bool]string{false: ",", true: "|"}[e.FallBackOnError]
+			c.text += map[bool]string{false: ",", true: "|"}[joined]
 		}
 	}
-	if len(c.steps) == 0 {
+	if len(c.groups) == 0 {
 		return nil, errors.New("make upstream chain: no entries")
 	}
+	c.record.load()
 	return c, nil
 }
+
+// step makes the step of one entry.
+func (c *Chain) step(index int, e Entry, opts ChainOptions) (step, error) {
+	s := step{Entry: e, index: index, name: e.String()}
+	switch e.URL {
+	case wordDirect:
+		s.source = opts.Direct
+		return s, nil
+	case wordOff:
+		s.source = never{errOff}
+		return s, nil
+	}
+	u, err := parseURL(e.URL)
+	if err != nil {
+		return s, fmt.Errorf("parse upstream %q: %w", e, err)
+	}
+	p := NewProxy(u, opts.Client, opts.HopID)
+	if opts.Now != nil {
+		p.now = opts.Now
+	}
+	if p.health == nil {
+		p.health = new(health)
+	}
+	p.health.name, p.health.changed = p.Name(), c.record.news
+	s.name, s.source, s.health = p.Name(), p, p.health
+	c.proxies = append(c.proxies, p)
+	c.record.healths = append(c.record.healths, p.health)
+	return s, nil
+}
+
+// Close keeps what was learned about the upstreams.
+func (c *Chain) Close() error { return c.record.close() }
 
 // Proxies returns the module proxies of the chain in order.
 func (c *Chain) Proxies() []*Proxy { return c.proxies }
@@ -120,45 +153,16 @@ func (offError) Is(target error) bool { return target == fs.ErrNotExist }
 
 // Fetch implements [Source].
 func (c *Chain) Fetch(ctx context.Context, req Request, sink Sink) error {
-	// A fault of our own disk, or the end of all interest, is no reason to go on.
-	var local atomic.Bool
-	watched := func(key cache.Key, meta cache.Meta, body io.Reader) error {
-		err := sink(key, meta, body)
-		var full *cache.FullError
-		if errors.As(err, &full) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-			local.Store(true)
-		}
-		return err
-	}
-	until := time.Now().Add(reachLimit)
-	failed := tally{key: req.Key}
-	for _, s := range c.steps {
-		if s.URL == wordDirect && !c.asks(req.Key) {
-			break
-		}
-		if failed.unreachable() && !time.Now().Before(until) {
-			failed.skip(s.name)
-			continue
-		}
-		one := req
-		if req.Meta.Upstream != s.name {
-			one.Meta = cache.Meta{} // another's validators mean nothing here
-		}
-		attempt := ctx
-		if failed.unreachable() {
-			attempt = withReach(ctx, until)
-		}
-		err := s.source.Fetch(attempt, one, watched)
-		if err == nil || errors.Is(err, ErrNotModified) || local.Load() || ctx.Err() != nil {
+	p := newPursuit(c, req, sink)
+	for _, g := range c.groups {
+		if over, err := p.group(ctx, g); over {
 			return err
 		}
-		failed.add(s, err)
-		if !c.passes(s, err) || c.stands(req.Key, err) {
+		if !p.passes(g) {
 			break
 		}
-		c.log.DebugContext(ctx, "upstream passed over", "key", req.Key.String(), "upstream", s.name, "err", err)
 	}
-	return failed.result()
+	return p.failed.result()
 }
 
 // passes reports whether the next entry is asked after an error of s.

@@ -12,37 +12,55 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/gomirror/gomirror/cache"
 	"github.com/gomirror/gomirror/serve/upstream"
 )
 
+// bubbled is a test on the clock of a bubble.
+func bubbled(test func(*testing.T)) func(*testing.T) {
+	return func(t *testing.T) { synctest.Test(t, test) }
+}
+
 // site is three module proxies that answer each request with a fixed status, and
-// direct. asked lists who was asked in order.
+// direct. asked lists who was asked, in the order of the first time. It is made in a
+// bubble, where the waits of a chain take no time.
 type site struct {
 	urls    map[string]string // P1, P2, P3
+	client  *http.Client
 	answers map[string]string // name to "200", a status, "html", "cut"; of direct also "gone" or "fault"
 	mu      sync.Mutex
 	asked   []string
 }
 
 func newSite(t *testing.T, answers map[string]string) *site {
+	t.Helper()
+	var network pipes
 	s := &site{urls: make(map[string]string), answers: answers}
 	for _, name := range []string{"P1", "P2", "P3"} {
-		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := strings.ToLower(name)
+		t.Cleanup(network.host(host+":80", func(w http.ResponseWriter, r *http.Request) {
 			s.ask(name)
 			s.answer(w, answers[name], name)
 		}))
-		t.Cleanup(srv.Close)
-		s.urls[name] = srv.URL
+		s.urls[name] = "http://" + host
 	}
+	client, err := upstream.NewClient(upstream.ClientOptions{Dial: network.Dial})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.CloseIdleConnections)
+	s.client = client
 	return s
 }
 
 func (s *site) ask(name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.asked = append(s.asked, name)
+	if !slices.Contains(s.asked, name) {
+		s.asked = append(s.asked, name)
+	}
 }
 
 func (s *site) answer(w http.ResponseWriter, how, name string) {
@@ -88,7 +106,7 @@ func (s *site) chain(t *testing.T, list string, change func(*upstream.ChainOptio
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts := upstream.ChainOptions{Entries: entries, Client: newClient(t), Direct: s}
+	opts := upstream.ChainOptions{Entries: entries, Client: s.client, Direct: s}
 	if change != nil {
 		change(&opts)
 	}
@@ -196,7 +214,7 @@ func TestChainPasses(t *testing.T) {
 		{"off behind a fault", "P1|off", false, map[string]string{"P1": "502"}, "P1", "502"},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
+		t.Run(tt.name, bubbled(func(t *testing.T) {
 			s := newSite(t, tt.answers)
 			chain := s.chain(t, tt.list, func(o *upstream.ChainOptions) { o.Default = tt.deflt })
 			var got string
@@ -207,7 +225,7 @@ func TestChainPasses(t *testing.T) {
 			if asked := strings.Join(s.asked, " "); asked != tt.asked {
 				t.Errorf("asked %q, want %q", asked, tt.asked)
 			}
-		})
+		}))
 	}
 }
 
@@ -245,7 +263,7 @@ func TestChainAsksOncePerQuery(t *testing.T) {
 		{"a fault does not stand", "P1|P2", down, []string{"example.com/m"}, nil, []string{list}, "P1 P2"},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
+		t.Run(tt.name, bubbled(func(t *testing.T) {
 			s := newSite(t, tt.answers)
 			chain := s.chain(t, tt.list, func(o *upstream.ChainOptions) {
 				o.Known = func(modPath string) bool { return slices.Contains(slices.Concat(tt.known, tt.origin), modPath) }
@@ -259,24 +277,26 @@ func TestChainAsksOncePerQuery(t *testing.T) {
 					t.Errorf("for %s asked %q, want %q", name, asked, tt.asked)
 				}
 			}
-		})
+		}))
 	}
 }
 
 // A go get -u was measured to ask 422 lists that are 404.
 func TestProbesStartNoChild(t *testing.T) {
-	s := newSite(t, map[string]string{"P1": "404"})
-	chain := s.chain(t, "P1,direct", nil)
-	for i := range 422 {
-		var got string
-		key := parseKey(t, fmt.Sprintf("example.com/m/p%d/@v/list", i))
-		if err := chain.Fetch(t.Context(), upstream.Request{Key: key}, collect(&got)); !errors.Is(err, fs.ErrNotExist) {
-			t.Fatalf("%s: %v, want not found", key, err)
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, map[string]string{"P1": "404"})
+		chain := s.chain(t, "P1,direct", nil)
+		for i := range 422 {
+			var got string
+			key := parseKey(t, fmt.Sprintf("example.com/m/p%d/@v/list", i))
+			if err := chain.Fetch(t.Context(), upstream.Request{Key: key}, collect(&got)); !errors.Is(err, fs.ErrNotExist) {
+				t.Fatalf("%s: %v, want not found", key, err)
+			}
 		}
-	}
-	if slices.Contains(s.asked, "direct") {
-		t.Error("direct was asked, want never")
-	}
+		if slices.Contains(s.asked, "direct") {
+			t.Error("direct was asked, want never")
+		}
+	})
 }
 
 func TestChainErrors(t *testing.T) {
@@ -299,7 +319,7 @@ func TestChainErrors(t *testing.T) {
 			"direct can't run git; also asked: P1 (500 Internal Server Error: P1 says 500)"},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
+		t.Run(tt.name, bubbled(func(t *testing.T) {
 			s := newSite(t, tt.answers)
 			var body string
 			err := s.chain(t, tt.list, nil).Fetch(t.Context(), upstream.Request{Key: parseKey(t, zipName)}, collect(&body))
@@ -313,18 +333,20 @@ func TestChainErrors(t *testing.T) {
 			if got != tt.want {
 				t.Errorf("error is\n%s, want\n%s", got, tt.want)
 			}
-		})
+		}))
 	}
 }
 
 func TestDirectMissing(t *testing.T) {
-	s := newSite(t, nil)
-	chain := s.chain(t, "direct", func(o *upstream.ChainOptions) { o.Direct = nil })
-	var got string
-	err := chain.Fetch(t.Context(), upstream.Request{Key: parseKey(t, zipName)}, collect(&got))
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("error is %v, want one that is not not-found", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, nil)
+		chain := s.chain(t, "direct", func(o *upstream.ChainOptions) { o.Direct = nil })
+		var got string
+		err := chain.Fetch(t.Context(), upstream.Request{Key: parseKey(t, zipName)}, collect(&got))
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("error is %v, want one that is not not-found", err)
+		}
+	})
 }
 
 // What our own disk says, or the end of all interest, is no reason to go on.
@@ -342,7 +364,7 @@ func TestSinkErrors(t *testing.T) {
 		{"lost folder", &fs.PathError{Op: "open", Path: "d", Err: fs.ErrNotExist}, "P1"},
 	}
 	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
+		t.Run(tt.name, bubbled(func(t *testing.T) {
 			s := newSite(t, nil)
 			err := s.chain(t, "P1,P2", nil).Fetch(t.Context(), upstream.Request{Key: key}, func(_ cache.Key, _ cache.Meta, body io.Reader) error {
 				io.Copy(io.Discard, body)
@@ -357,7 +379,7 @@ func TestSinkErrors(t *testing.T) {
 			if full := (*cache.FullError)(nil); errors.As(tt.err, &full) && err != tt.err {
 				t.Errorf("error is %v, want the sink's own", err)
 			}
-		})
+		}))
 	}
 }
 
@@ -433,17 +455,19 @@ func TestWrongAnswerIntoStore(t *testing.T) {
 }
 
 func TestChainCancelled(t *testing.T) {
-	s := newSite(t, map[string]string{"P1": "404"})
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	var got string
-	err := s.chain(t, "P1|P2", nil).Fetch(ctx, upstream.Request{Key: parseKey(t, zipName)}, collect(&got))
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("error is %v, want context.Canceled", err)
-	}
-	if len(s.asked) > 0 {
-		t.Errorf("asked %v, want nobody", s.asked)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, map[string]string{"P1": "404"})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		var got string
+		err := s.chain(t, "P1|P2", nil).Fetch(ctx, upstream.Request{Key: parseKey(t, zipName)}, collect(&got))
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("error is %v, want context.Canceled", err)
+		}
+		if len(s.asked) > 0 {
+			t.Errorf("asked %v, want nobody", s.asked)
+		}
+	})
 }
 
 func TestValidators(t *testing.T) {

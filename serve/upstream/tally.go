@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/gomirror/gomirror/cache"
 )
@@ -12,8 +14,9 @@ import (
 // tally collects what the entries of a chain said, to tell the best of it.
 type tally struct {
 	key      cache.Key
-	failures []failure
-	skipped  []string // names of upstreams that there was no time to ask
+	failures []failure // in the order of the list, one a step: what it said last
+	skipped  []step    // upstreams that there was no time to ask
+	reached  bool      // somebody has accepted a connection
 }
 
 // failure is what one entry said.
@@ -22,18 +25,61 @@ type failure struct {
 	err error
 }
 
-func (t *tally) add(s step, err error) { t.failures = append(t.failures, failure{s, err}) }
-func (t *tally) skip(name string)      { t.skipped = append(t.skipped, name) }
+func (t *tally) add(s step, err error) {
+	t.reached = t.reached || !Unreachable(err)
+	at, found := slices.BinarySearchFunc(t.failures, s.index, func(f failure, index int) int { return f.index - index })
+	if found && errors.Is(err, errReach) {
+		return // what it said before tells more
+	}
+	if found {
+		t.failures[at].err = err
+		return
+	}
+	t.failures = slices.Insert(t.failures, at, failure{s, err})
+}
 
-// unreachable reports whether no upstream has accepted a connection so far.
-func (t *tally) unreachable() bool {
+func (t *tally) skip(s step) {
+	same := func(o step) bool { return o.index == s.index }
+	if t.of(s) == nil && !slices.ContainsFunc(t.skipped, same) {
+		t.skipped = append(t.skipped, s)
+	}
+}
+
+// of returns what s said last, or nil.
+func (t *tally) of(s step) error {
 	for _, f := range t.failures {
-		if !Unreachable(f.err) {
-			return false
+		if f.index == s.index {
+			return f.err
 		}
 	}
-	return true
+	return nil
 }
+
+// passing reports whether s may answer otherwise soon.
+func (t *tally) passing(s step) bool {
+	err := t.of(s)
+	if s.health == nil { // direct
+		var origin interface{ NeedsAuth() bool }
+		return err != nil && !errors.Is(err, fs.ErrNotExist) && !(errors.As(err, &origin) && origin.NeedsAuth())
+	}
+	return err != nil && passing(err)
+}
+
+// retryAt is when it makes sense to ask s again, as far as it has told.
+func (t *tally) retryAt(s step) time.Time {
+	var blocked *blockedError
+	var busy *busyError
+	switch err := t.of(s); {
+	case errors.As(err, &blocked):
+		return blocked.RetryAt()
+	case errors.As(err, &busy):
+		return time.Now().Add(busy.after)
+	}
+	return time.Time{}
+}
+
+// unreachable reports whether no upstream has accepted a connection so far.
+func (t *tally) unreachable() bool { return !t.reached }
 
 // chainError is the best of several errors, told with the others.
 type chainError struct {
@@ -89,11 +135,15 @@ func (t *tally) reasons(keep func(failure) bool) string {
 	var parts []string
 	for _, f := range t.failures {
 		if keep == nil || keep(f) {
-			parts = append(parts, fmt.Sprintf("%s (%s)", f.name, reason(f.err)))
+			why := reason(f.err)
+			if blocked := (*blockedError)(nil); errors.As(f.err, &blocked) {
+				why = blocked.reason()
+			}
+			parts = append(parts, fmt.Sprintf("%s (%s)", f.name, why))
 		}
 	}
-	for _, name := range t.skipped {
-		parts = append(parts, name+" (not asked any more)")
+	for _, s := range t.skipped {
+		parts = append(parts, s.name+" (not asked any more)")
 	}
 	return strings.Join(parts, ", ")
 }

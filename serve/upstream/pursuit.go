@@ -1,0 +1,128 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/gomirror/gomirror/cache"
+)
+
+// pursuit is one request on its way through a chain.
+type pursuit struct {
+	c       *Chain
+	req     Request
+	sink    Sink
+	held    bool      // an earlier answer can be served: who waits need not
+	until   time.Time // when to give up if nothing accepts a connection
+	failed  tally
+	full    map[int]bool // steps that were given all their tries
+	stopped bool         // an answer stands that ends the chain
+
+	local atomic.Bool  // the sink failed, or nobody is interested any more
+	moved atomic.Int64 // when the last byte of a body came, in ns since 1970
+}
+
+func newPursuit(c *Chain, req Request, sink Sink) *pursuit {
+	return &pursuit{
+		c: c, req: req, sink: sink, held: req.Meta.Upstream != "",
+		until:  time.Now().Add(reachLimit),
+		failed: tally{key: req.Key},
+		full:   make(map[int]bool),
+	}
+}
+
+// over reports whether err is the end of the request, for good or bad.
+func (p *pursuit) over(ctx context.Context, err error) bool {
+	return err == nil || errors.Is(err, ErrNotModified) || p.local.Load() || ctx.Err() != nil
+}
+
+// askOne asks one step and notes what it says.
+func (p *pursuit) askOne(ctx context.Context, s step, quick bool) (over bool, err error) {
+	if p.late() {
+		p.failed.skip(s)
+		return false, nil
+	}
+	err = p.ask(p.prepare(ctx, s, quick), s, quick, p.watch(s, p.sink))
+	if p.over(ctx, err) {
+		return true, err
+	}
+	p.note(ctx, s, err)
+	return false, nil
+}
+
+// late reports whether it is too late to ask anybody else.
+func (p *pursuit) late() bool { return p.failed.unreachable() && !time.Now().Before(p.until) }
+
+// prepare returns the context of an attempt at s.
+func (p *pursuit) prepare(ctx context.Context, s step, quick bool) context.Context {
+	if p.failed.unreachable() {
+		ctx = withReach(ctx, p.until)
+	}
+	if !quick {
+		p.full[s.index] = true
+		return ctx
+	}
+	return withQuick(ctx)
+}
+
+// ask asks one step. It is called by several goroutines at a time.
+func (p *pursuit) ask(ctx context.Context, s step, quick bool, sink Sink) error {
+	req := p.req
+	if req.Meta.Upstream != s.name {
+		// Another's validators mean nothing here; that something is held does.
+		req.Meta = cache.Meta{Upstream: req.Meta.Upstream}
+	}
+	if quick || p.held {
+		if err := s.health.blocked(); err != nil {
+			return err
+		}
+	}
+	return s.source.Fetch(ctx, req, sink)
+}
+
+// note takes down what s said, and whether that is the last word.
+func (p *pursuit) note(ctx context.Context, s step, err error) {
+	p.failed.add(s, err)
+	p.stopped = p.c.stands(p.req.Key, err)
+	p.c.log.DebugContext(ctx, "upstream passed over", "key", p.req.Key.String(), "upstream", s.name, "err", err)
+}
+
+// passes reports whether the next group is asked. As in the go command it is the last
+// entry before a comma that says so, in the user's order whatever ours was.
+func (p *pursuit) passes(g choice) bool {
+	last := g.steps[len(g.steps)-1]
+	err := p.failed.of(last)
+	return !p.stopped && (err == nil || p.c.passes(last, err)) // nil: there was no time to ask it
+}
+
+// watch returns sink with an eye on what it and the body do.
+func (p *pursuit) watch(s step, sink Sink) Sink {
+	return func(key cache.Key, meta cache.Meta, body io.Reader) error {
+		err := sink(key, meta, &pulseReader{body, p, s.health})
+		// A fault of our own disk, or the end of all interest, is no reason to go on.
+		var full *cache.FullError
+		if errors.As(err, &full) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			p.local.Store(true)
+		}
+		return err
+	}
+}
+
+// pulseReader tells of each sign of life.
+type pulseReader struct {
+	io.Reader
+	p      *pursuit
+	health *health
+}
+
+func (r *pulseReader) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	if n > 0 {
+		r.health.pulse()
+		r.p.moved.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
