@@ -31,6 +31,7 @@ type script struct {
 	start time.Time
 	at    []time.Duration
 	conns []string
+	left  int // requests under way
 
 	client *http.Client
 }
@@ -40,7 +41,13 @@ func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	step := s.steps[min(len(s.at), len(s.steps)-1)]
 	s.at = append(s.at, time.Since(s.start).Round(time.Second))
 	s.conns = append(s.conns, fmt.Sprint(r.Context().Value(connKey{})))
+	s.left++
 	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		s.left--
+		s.mu.Unlock()
+	}()
 	step(w, r)
 }
 
@@ -142,8 +149,12 @@ func TestSilentUpstreamIsAskedAgain(t *testing.T) {
 					if got := outcome(body, err); got != strings.ReplaceAll(tt.want, "U", proxy.Name()) {
 						t.Errorf("outcome is %q, want %q", got, tt.want)
 					}
+					synctest.Wait()
 					s.mu.Lock()
 					defer s.mu.Unlock()
+					if s.left > 0 {
+						t.Errorf("%d requests go on after the answer", s.left)
+					}
 					if !slices.Equal(s.at, tt.at) {
 						t.Errorf("asked at %v, want %v", s.at, tt.at)
 					}
@@ -218,7 +229,7 @@ func TestTurnIsNoStall(t *testing.T) {
 		w.Write(make([]byte, 50<<10))
 	}}, func(t *testing.T, s *script, proxy *upstream.Proxy) {
 		turns := 0
-		ctx := upstream.WithUrgency(t.Context(), func(context.Context) {
+		ctx := upstream.WithTurn(t.Context(), func(context.Context) {
 			turns++
 			time.Sleep(time.Minute)
 		})

@@ -73,10 +73,11 @@ func (p *Proxy) Name() string { return p.name }
 func (p *Proxy) Fetch(ctx context.Context, req Request, sink Sink) error {
 	q := p.newPull(ctx, req.Key.String())
 	q.partial, q.held = req.Partial, req.Meta.Upstream != ""
-	if req.Meta.ETag != "" {
+	own := req.Meta.Upstream == p.name // another's validators mean nothing here
+	if own && req.Meta.ETag != "" {
 		q.ifNew.Set("If-None-Match", req.Meta.ETag)
 	}
-	if req.Meta.LastModified != "" {
+	if own && req.Meta.LastModified != "" {
 		q.ifNew.Set("If-Modified-Since", req.Meta.LastModified)
 	}
 	if req.Key.Kind() == cache.Zip {
@@ -107,8 +108,10 @@ func (p *Proxy) Fetch(ctx context.Context, req Request, sink Sink) error {
 // Get returns a small file of the proxy, such as "sumdb/sum.example.com/supported".
 func (p *Proxy) Get(ctx context.Context, path string) ([]byte, error) {
 	path = strings.TrimPrefix(path, "/")
+	q := p.newPull(ctx, path)
+	q.dials = quickTries // the checksum database has others to ask, and keeps count of who is away
 	var small []byte
-	err := p.newPull(ctx, path).into(ctx, func(resp *http.Response, body *body) error {
+	err := q.into(ctx, func(resp *http.Response, body *body) error {
 		if page := webPage(resp); page != "" {
 			return errors.New(page)
 		}

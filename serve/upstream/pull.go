@@ -23,6 +23,7 @@ type pull struct {
 	held    bool           // the caller has something to fall back on
 
 	limit int // on idle
+	dials int // the same where nobody accepts a connection
 	quick bool
 	delay backoff.ExponentialBackOff
 	tries int       // in all
@@ -45,6 +46,7 @@ func (p *Proxy) newPull(ctx context.Context, path string) *pull {
 	case q.quick:
 		q.limit = quickTries
 	}
+	q.dials = q.limit
 	return q
 }
 
@@ -61,8 +63,9 @@ func (q *pull) into(ctx context.Context, take func(*http.Response, *body) error)
 			from, err = b.fresh, nil
 		case b.err != nil:
 			return b.err // the reason, not what the sink made of it
-		case b.spliced && wrong(err) && !q.whole:
-			// Perhaps the upstream gives one mark to two files.
+		case b.spliced && wrong(err):
+			// Perhaps the upstream gives one mark to two files. Nothing is spliced from
+			// here on, so that the next verdict stands.
 			q.whole, q.fault = true, nil
 			from, err = q.next(ctx, nil)
 		case err == nil:
@@ -126,7 +129,7 @@ func (q *pull) pause(ctx context.Context) error {
 		delay += busy.after
 	}
 	switch {
-	case !transient(q.fault), q.idle >= q.limit,
+	case !transient(q.fault), q.idle >= q.limit, Unreachable(q.fault) && q.idle >= q.dials,
 		q.quick && q.idle > 0 && timedOut(q.fault), // that was long enough
 		!q.until.IsZero() && !time.Now().Add(delay).Before(q.until):
 		return q.end(q.fault)

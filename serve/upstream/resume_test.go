@@ -76,6 +76,14 @@ func (s *shelf) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
+// status416 answers the first request.
+func status416(n int, w http.ResponseWriter) bool {
+	if n == 0 {
+		w.WriteHeader(http.StatusRequestedRangeNotSatisfiable)
+	}
+	return n == 0
+}
+
 // noise returns n bytes without a pattern.
 func noise(seed byte, n int) []byte {
 	b := make([]byte, n)

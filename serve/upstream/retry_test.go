@@ -137,7 +137,7 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// A dead port is tried again until somebody listens on it.
+// A port on which nobody listens now may have somebody in a moment.
 func TestDialIsTriedAgain(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -150,6 +150,10 @@ func TestDialIsTriedAgain(t *testing.T) {
 	if err == nil || !upstream.Unreachable(err) || !strings.HasPrefix(err.Error(), "fetch "+zipName+" from http://"+addr+": dial tcp") ||
 		!strings.HasSuffix(err.Error(), "(8 tries)") {
 		t.Errorf("error is %v, want that of 8 dials", err)
+	}
+	// Who asks for a small file has others to ask.
+	if _, err = proxy.Get(t.Context(), "sumdb/x/supported"); err == nil || !upstream.Unreachable(err) || !strings.HasSuffix(err.Error(), "(2 tries)") {
+		t.Errorf("error of Get is %v, want that of 2 dials", err)
 	}
 }
 
