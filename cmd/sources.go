@@ -54,8 +54,14 @@ func (a *assembly) reachUpstreams(ctx context.Context) (err error) {
 		Origin:  func(modPath string) bool { return a.store.CameFrom(upstream.DirectName, modPath) },
 		HopID:   a.hopID,
 		Log:     a.log,
+
+		StateFile: filepath.Join(a.s.stateDir, "upstreams.json"),
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	a.keep(a.chain.Close)
+	return nil
 }
 
 // trusted tells the hosts that may have addresses inside the user's network: those

@@ -18,24 +18,36 @@ import (
 // statusDoc is what the daemon says about itself on its control socket, and the
 // document of `status --json`. Fields are only ever added to schema version 1.
 type statusDoc struct {
-	SchemaVersion int         `json:"schema_version"`
-	Running       bool        `json:"running"`
-	Version       string      `json:"version,omitempty"`
-	PID           int         `json:"pid,omitempty"`
-	Started       time.Time   `json:"started,omitzero"`
-	Address       string      `json:"address,omitempty"` // host:port
-	URL           string      `json:"url,omitempty"`     // with the capability, on request only
-	Cache         cacheDoc    `json:"cache,omitzero"`
-	Upstream      string      `json:"upstream,omitempty"`
-	Offline       bool        `json:"offline"`
-	Private       []string    `json:"private,omitempty"` // patterns that go to their origin only
-	Served        []string    `json:"served,omitempty"`  // those of them that env need not keep from us
-	Stats         statsDoc    `json:"stats,omitzero"`
-	Prefetch      prefetchDoc `json:"prefetch,omitzero"`
-	Refused       refusedDoc  `json:"refused,omitzero"`
-	SumDB         []sumdbDoc  `json:"sumdb,omitempty"`
-	Unverified    int         `json:"unverified"`
-	Quarantine    []alarmDoc  `json:"quarantine,omitempty"`
+	SchemaVersion int           `json:"schema_version"`
+	Running       bool          `json:"running"`
+	Version       string        `json:"version,omitempty"`
+	PID           int           `json:"pid,omitempty"`
+	Started       time.Time     `json:"started,omitzero"`
+	Address       string        `json:"address,omitempty"` // host:port
+	URL           string        `json:"url,omitempty"`     // with the capability, on request only
+	Cache         cacheDoc      `json:"cache,omitzero"`
+	Upstream      string        `json:"upstream,omitempty"`
+	Upstreams     []upstreamDoc `json:"upstreams,omitempty"`
+	Offline       bool          `json:"offline"`
+	Private       []string      `json:"private,omitempty"` // patterns that go to their origin only
+	Served        []string      `json:"served,omitempty"`  // those of them that env need not keep from us
+	Stats         statsDoc      `json:"stats,omitzero"`
+	Prefetch      prefetchDoc   `json:"prefetch,omitzero"`
+	Refused       refusedDoc    `json:"refused,omitzero"`
+	SumDB         []sumdbDoc    `json:"sumdb,omitempty"`
+	Unverified    int           `json:"unverified"`
+	Quarantine    []alarmDoc    `json:"quarantine,omitempty"`
+}
+
+// upstreamDoc is how one upstream does.
+type upstreamDoc struct {
+	Name        string    `json:"name"`
+	State       string    `json:"state"` // up, down, probing or unknown
+	Since       time.Time `json:"since,omitzero"`
+	FirstByteMS int64     `json:"first_byte_ms,omitzero"` // 95 % of its answers begin within
+	Tries       int64     `json:"tries"`
+	Failures    int64     `json:"failures"`
+	LastError   string    `json:"last_error,omitempty"`
 }
 
 // cacheDoc is an object of its own because it will grow: size, limit, entries.
@@ -178,6 +190,9 @@ func (d *statusDoc) render(p palette, now time.Time) string {
 	}
 	t.row("cache", d.Cache.Dir)
 	t.row("upstream", d.Upstream)
+	for _, u := range d.Upstreams {
+		t.upstream(u, now)
+	}
 	if len(d.Private) > 0 {
 		t.list("private", d.Private, ",")
 	}
@@ -204,6 +219,22 @@ func (d *statusDoc) render(p palette, now time.Time) string {
 		t.list("", strings.Fields(printable(q.Reason)), "")
 	}
 	return t.b.String()
+}
+
+// upstream tells how an upstream does, once there is something to tell.
+func (t *sheet) upstream(u upstreamDoc, now time.Time) {
+	if u.State == "unknown" {
+		return
+	}
+	state := t.p.good.Render(u.State)
+	if u.State != "up" {
+		state = t.p.bad.Render(u.State) + " for " + uptime(now.Sub(u.Since))
+	}
+	t.list("", []string{u.Name + " " + state, fmt.Sprintf("%d ms to answer", u.FirstByteMS),
+		fmt.Sprintf("%d of %s failed", u.Failures, count(u.Tries, "request"))}, ",")
+	if u.State != "up" && u.LastError != "" {
+		t.list("", strings.Fields(printable(u.LastError)), "")
+	}
 }
 
 // render puts the worst news about a database first.
