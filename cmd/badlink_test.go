@@ -47,10 +47,10 @@ func TestBadLink(t *testing.T) {
 		user.upstream.Fault("*", proxytest.Fault{Kind: proxytest.Hang, Chance: 0.02, Seed: seed})
 		sum, bad := user.pull(fmt.Sprint("pull ", i+1))
 		user.upstream.Mend()
-		if !bytes.Equal(sum, want) {
+		if sum != nil && !bytes.Equal(sum, want) {
 			t.Errorf("pull %d: go.sum differs:\n%s\nwant\n%s", i+1, sum, want)
 		}
-		if float64(bad.Sent()) > 1.15*float64(good.Sent()) {
+		if float64(bad.Sent()) > 1.10*float64(good.Sent()) {
 			t.Errorf("pull %d: %d bytes sent, on a good link %d", i+1, bad.Sent(), good.Sent())
 		}
 		for kind, n := range bad.Faults {
@@ -96,7 +96,8 @@ func newPuller(t *testing.T) *puller {
 	return p
 }
 
-// pull is a first pull: nothing is cached and nothing is known of the upstream.
+// pull is a first pull: nothing is cached and nothing is known of the upstream. One
+// that fails has no go.sum.
 func (p *puller) pull(name string) (goSum []byte, counts proxytest.Counts) {
 	p.t.Helper()
 	for _, dir := range []string{"cache", "state", "go", "project/go.sum"} {
@@ -105,10 +106,10 @@ func (p *puller) pull(name string) (goSum []byte, counts proxytest.Counts) {
 		}
 	}
 	p.upstream.Forget()
-	p.run(p.env, "gomirror", "serve", "--background")
-	defer p.run(p.env, "gomirror", "stop")
+	p.must("gomirror", "serve", "--background")
+	defer p.must("gomirror", "stop")
 	var shell struct{ Set map[string]string }
-	if err := json.Unmarshal(p.run(p.env, "gomirror", "env", "--json", "--fallback", "off"), &shell); err != nil {
+	if err := json.Unmarshal(p.must("gomirror", "env", "--json", "--fallback", "off"), &shell); err != nil {
 		p.t.Fatal(err)
 	}
 	env := p.env
@@ -116,18 +117,30 @@ func (p *puller) pull(name string) (goSum []byte, counts proxytest.Counts) {
 		env = append(env, k+"="+v)
 	}
 	start := time.Now()
-	p.run(env, "go", "mod", "download")
-	p.t.Logf("%s: %.1f s, %+v", name, time.Since(start).Seconds(), p.upstream.Counts())
-	goSum, err := os.ReadFile(filepath.Join(p.project, "go.sum"))
+	_, err := p.run(env, "go", "mod", "download")
+	counts = p.upstream.Counts()
+	p.t.Logf("%s: %.1f s, %+v", name, time.Since(start).Seconds(), counts)
+	if err != nil {
+		p.t.Errorf("%s: %v", name, err)
+		return nil, counts
+	}
+	if goSum, err = os.ReadFile(filepath.Join(p.project, "go.sum")); err != nil {
+		p.t.Fatal(err)
+	}
+	return goSum, counts
+}
+
+func (p *puller) must(argv ...string) []byte {
+	p.t.Helper()
+	out, err := p.run(p.env, argv...)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return goSum, p.upstream.Counts()
+	return out
 }
 
 // run runs a program in the project and returns what it prints on stdout.
-func (p *puller) run(env []string, argv ...string) []byte {
-	p.t.Helper()
+func (p *puller) run(env []string, argv ...string) ([]byte, error) {
 	// No pull takes that long: there are a few hundred requests and the bandwidth of
 	// the loopback interface.
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -136,7 +149,7 @@ func (p *puller) run(env []string, argv ...string) []byte {
 	var stdout, stderr bytes.Buffer
 	c.Dir, c.Env, c.Stdout, c.Stderr = p.project, env, &stdout, &stderr
 	if err := c.Run(); err != nil {
-		p.t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, stderr.Bytes())
+		return nil, fmt.Errorf("%s: %w\n%s", strings.Join(argv, " "), err, stderr.Bytes())
 	}
-	return stdout.Bytes()
+	return stdout.Bytes(), nil
 }
