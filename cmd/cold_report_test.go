@@ -65,6 +65,7 @@ func report(b *testing.B, plain, mirrored []coldRun) coldResult {
 	b.ReportMetric(res.plain, "plain-s")
 	b.ReportMetric(res.mirrored, "mirror-s")
 	b.ReportMetric(of(mirrored, func(r coldRun) float64 { return float64(r.wasted) / 1e6 }), "wasted-MB")
+	b.ReportMetric(of(mirrored, func(r coldRun) float64 { return 100 * float64(r.wasted) / float64(max(r.bytes, 1)) }), "wasted-%")
 	b.ReportMetric(of(mirrored, func(r coldRun) float64 { return float64(r.rss) / (1 << 20) }), "rss-MiB")
 	b.ReportMetric(of(mirrored, func(r coldRun) float64 { return r.cpu }), "cpu-s")
 	return res
