@@ -59,9 +59,7 @@ type ClientOptions struct {
 	Lookup  func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
-// NewClient returns the client that all requests to upstreams share. The number of
-// connections to a host has no limit: fills are limited where they start, and a cap
-// here would make a request wait behind a body that stands still.
+// NewClient returns the client that all requests to upstreams share.
 func NewClient(opts ClientOptions) (*http.Client, error) {
 	roots, err := rootPool(opts.CAFile)
 	if err != nil {
@@ -80,13 +78,14 @@ func NewClient(opts ClientOptions) (*http.Client, error) {
 		ResponseHeaderTimeout:  firstByteLimit,
 		ForceAttemptHTTP2:      true, // a custom dialer turns it off otherwise
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingLimit},
+		MaxConnsPerHost:        hostConns,
 		MaxIdleConnsPerHost:    idlePerHost,
 		IdleConnTimeout:        idleLimit,
 		MaxResponseHeaderBytes: 64 << 10, // an upstream sends well below 4 KiB
 	}
 	return &http.Client{
 		CheckRedirect: checkRedirect,
-		Transport:     newRedirects(configured, opts, dial),
+		Transport:     limitHosts(newRedirects(configured, opts, dial)),
 	}, nil
 }
 

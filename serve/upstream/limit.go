@@ -4,20 +4,25 @@ import (
 	"io"
 	"net/http"
 	"sync"
+	"sync/atomic"
 )
 
 const (
 	// hostLimit is how many requests are in flight to one host: what HTTP/2 servers
 	// take at least is 100, but the HTTP proxy of a company may be a small machine.
-	hostLimit = 32
+	hostLimit = 64
 
 	// hostBackground leaves room for clients beside what nobody waits for yet. That
 	// may pause in its body until the clients are served: it must not hold all places.
-	hostBackground = 24
+	hostBackground = 48
 
-	// hostConns is how many connections there are to a host that speaks HTTP/1.1, or
-	// through an HTTP proxy. HTTP/2 needs one.
-	hostConns = 8
+	// hostConns is how many connections there are to a host, or to an HTTP proxy for
+	// its sake. HTTP/2 needs one. A body that stands still keeps one of HTTP/1.1 until it
+	// is given up, so that a few would not do.
+	hostConns = 12
+
+	// hostBackgroundConns is hostBackground where each request needs a connection.
+	hostBackgroundConns = 8
 )
 
 // hostLimits bounds the requests in flight per host. A request is in flight until the
@@ -33,6 +38,8 @@ type hostGate struct {
 	users      int // guarded by hostLimits.mu
 	all        chan struct{}
 	background chan struct{}
+	few        chan struct{} // background of an HTTP/1.1 host
+	plain      atomic.Bool   // its last answer came by HTTP/1.1
 }
 
 func limitHosts(next http.RoundTripper) *hostLimits {
@@ -51,8 +58,11 @@ func (l *hostLimits) RoundTrip(req *http.Request) (*http.Response, error) {
 		l.leave(host, gate)
 	})
 	places := []chan struct{}{gate.all}
-	if req.Context().Value(turnKey{}) != nil {
+	if IsBackground(req.Context()) {
 		places = []chan struct{}{gate.background, gate.all}
+		if gate.plain.Load() {
+			places[0] = gate.few
+		}
 	}
 	for _, place := range places {
 		select {
@@ -64,6 +74,9 @@ func (l *hostLimits) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	resp, err := l.next.RoundTrip(req)
+	if err == nil {
+		gate.plain.Store(resp.ProtoMajor < 2)
+	}
 	if err != nil || resp.Body == nil {
 		leave()
 		return resp, err
@@ -78,7 +91,11 @@ func (l *hostLimits) enter(host string) *hostGate {
 	defer l.mu.Unlock()
 	gate := l.hosts[host]
 	if gate == nil {
-		gate = &hostGate{all: make(chan struct{}, hostLimit), background: make(chan struct{}, hostBackground)}
+		gate = &hostGate{
+			all:        make(chan struct{}, hostLimit),
+			background: make(chan struct{}, hostBackground),
+			few:        make(chan struct{}, hostBackgroundConns),
+		}
 		l.hosts[host] = gate
 	}
 	gate.users++

@@ -81,13 +81,18 @@ type trip func(*http.Request) (*http.Response, error)
 func (f trip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 func TestHostLimitPlaces(t *testing.T) {
+	t.Run("HTTP/1.1", func(t *testing.T) { testHostLimitPlaces(t, 1, hostBackgroundConns) })
+	t.Run("HTTP/2", func(t *testing.T) { testHostLimitPlaces(t, 2, hostBackground) })
+}
+
+func testHostLimitPlaces(t *testing.T, major, background int) {
 	synctest.Test(t, func(t *testing.T) {
 		fail := errors.New("reset")
 		limits := limitHosts(trip(func(req *http.Request) (*http.Response, error) {
 			if req.URL.Path == "/fail" {
 				return nil, fail
 			}
-			return &http.Response{Body: http.NoBody}, nil
+			return &http.Response{ProtoMajor: major, Body: http.NoBody}, nil
 		}))
 		ask := func(ctx context.Context, url string) (*http.Response, error) {
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
@@ -101,22 +106,22 @@ func TestHostLimitPlaces(t *testing.T) {
 				t.Fatalf("error is %v, want that of the transport", err)
 			}
 		}
-		turn := WithTurn(t.Context(), func(context.Context) {})
+		ahead := Background(t.Context())
 		var bodies []io.Closer
 		for i := range hostLimit {
 			ctx := t.Context()
-			if i < hostBackground {
-				ctx = turn
+			if i > 0 && i <= background { // the first tells the protocol
+				ctx = ahead
 			}
 			resp, err := ask(ctx, "http://a/x")
 			if err != nil {
 				t.Fatal(err)
 			}
 			bodies = append(bodies, resp.Body)
-			if i == hostBackground-1 { // no more of these, but of the others
-				in, end := context.WithTimeout(turn, time.Second)
+			if i == background { // no more of these, but of the others
+				in, end := context.WithTimeout(ahead, time.Second)
 				if _, err := ask(in, "http://a/x"); !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("with %d in the background: %v, want one to wait", hostBackground, err)
+					t.Errorf("with %d in the background: %v, want one to wait", background, err)
 				}
 				end()
 			}
