@@ -23,10 +23,10 @@ type answer struct {
 }
 
 // newAnswer prepares a request that finds a connection before until.
-func newAnswer(ctx context.Context, until time.Time) *answer {
+func newAnswer(ctx context.Context, p *Proxy, until time.Time) *answer {
 	a := new(answer)
 	ctx, a.cancel = context.WithCancelCause(ctx)
-	a.ctx, a.watch = watchConn(ctx, a.cancel, until)
+	a.ctx, a.watch = watchConn(ctx, a.cancel, &p.pulse, until)
 	return a
 }
 

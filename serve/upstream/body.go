@@ -144,6 +144,9 @@ func (b *body) read(p []byte) (n int, err error) {
 	b.got += int64(n)
 	b.pace += int64(n)
 	b.waited += time.Since(start)
+	if n > 0 {
+		b.pull.proxy.pulse.beat()
+	}
 	// A body that can't be continued may be slow: to start over would be no better.
 	if b.pace >= slowLimit || n > 0 && b.mark == (mark{}) {
 		b.pace, b.waited = 0, 0

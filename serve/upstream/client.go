@@ -41,9 +41,6 @@ const (
 	// without a word.
 	idleLimit = 100 * time.Second
 
-	// idlePerHost is what the go command keeps busy at once on 16 cores.
-	idlePerHost = 16
-
 	// redirectLimit is that of the go command.
 	redirectLimit = 10
 )
@@ -79,13 +76,16 @@ func NewClient(opts ClientOptions) (*http.Client, error) {
 		ForceAttemptHTTP2:      true, // a custom dialer turns it off otherwise
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingLimit},
 		MaxConnsPerHost:        hostConns,
-		MaxIdleConnsPerHost:    idlePerHost,
+		MaxIdleConnsPerHost:    hostConns,
 		IdleConnTimeout:        idleLimit,
 		MaxResponseHeaderBytes: 64 << 10, // an upstream sends well below 4 KiB
 	}
 	return &http.Client{
 		CheckRedirect: checkRedirect,
-		Transport:     limitHosts(newRedirects(configured, opts, dial)),
+		Transport: &pair{
+			first: limitHosts(newRedirects(configured, opts, dial)),
+			spare: limitHosts(newRedirects(configured.Clone(), opts, dial)),
+		},
 	}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -53,6 +54,23 @@ func reachOf(ctx context.Context) time.Time {
 	return until
 }
 
+// pulse is when an upstream was last seen to be there: a request that waits for one
+// of its connections, all of them busy, does not wait in vain.
+type pulse struct{ last atomic.Pointer[time.Time] }
+
+func (p *pulse) beat() {
+	now := time.Now()
+	p.last.Store(&now)
+}
+
+// since returns how long ago that was.
+func (p *pulse) since() time.Duration {
+	if last := p.last.Load(); last != nil {
+		return time.Since(*last)
+	}
+	return math.MaxInt64
+}
+
 // connWatch knows how far a request has come. Its flags are set by the goroutines of
 // the transport, which may outlive the request.
 type connWatch struct {
@@ -76,22 +94,33 @@ func (w *connWatch) took() (time.Duration, bool) {
 }
 
 // watchConn returns a context for one request, which is cancelled if there is no
-// connection at the time until. The caller stops the watch when the request is over.
-func watchConn(ctx context.Context, cancel context.CancelCauseFunc, until time.Time) (context.Context, *connWatch) {
+// connection at the time until, and the upstream has no pulse. The caller stops the
+// watch when the request is over.
+func watchConn(ctx context.Context, cancel context.CancelCauseFunc, p *pulse, until time.Time) (context.Context, *connWatch) {
 	watch := &connWatch{written: make(chan struct{})}
-	watch.reach = time.AfterFunc(time.Until(until), func() {
-		if !watch.accepted.Load() {
+	watch.reach = time.AfterFunc(math.MaxInt64, func() {
+		silence := p.since()
+		switch {
+		case watch.accepted.Load() || ctx.Err() != nil:
+		case silence < reachLimit:
+			watch.reach.Reset(reachLimit - silence)
+		default:
 			cancel(errReach)
 		}
 	})
+	watch.reach.Reset(time.Until(until))
+	accepted := func() {
+		watch.accepted.Store(true)
+		p.beat()
+	}
 	sent := sync.OnceFunc(func() {
 		watch.sent = time.Now()
 		close(watch.written)
 	})
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GetConn:           func(string) { watch.waiting.Store(false) }, // again after a redirect
-		GotConn:           func(httptrace.GotConnInfo) { watch.accepted.Store(true) },
-		TLSHandshakeStart: func() { watch.accepted.Store(true) }, // a certificate we refuse is no dead link
+		GotConn:           func(httptrace.GotConnInfo) { accepted() },
+		TLSHandshakeStart: accepted, // a certificate we refuse is no dead link
 		WroteRequest: func(httptrace.WroteRequestInfo) {
 			watch.waiting.Store(true)
 			sent()

@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"net/http"
 	"time"
 )
 
@@ -9,6 +10,30 @@ import (
 // died without a word, or a load balancer with one bad server behind it, costs a
 // moment then and not firstByteLimit.
 const maxAsks = 3
+
+// pair has two sets of connections, each with limits of its own. What is asked again
+// for want of an answer takes the spare ones: a connection that died holds all its
+// streams, and the places that requests have at its host.
+type pair struct{ first, spare *hostLimits }
+
+// RoundTrip implements [http.RoundTripper].
+func (p *pair) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Context().Value(spareKey{}) != nil {
+		return p.spare.RoundTrip(req)
+	}
+	return p.first.RoundTrip(req)
+}
+
+// CloseIdleConnections serves [http.Client.CloseIdleConnections].
+func (p *pair) CloseIdleConnections() {
+	p.first.CloseIdleConnections()
+	p.spare.CloseIdleConnections()
+}
+
+// spareKey carries whether a request takes the spare connections of a pair.
+type spareKey struct{}
+
+func withSpare(ctx context.Context) context.Context { return context.WithValue(ctx, spareKey{}, true) }
 
 // ask puts one question to the upstream, and puts it again beside the first while
 // there is silence: after the upstream's patience, and after four times that. The
@@ -25,7 +50,7 @@ func (q *pull) ask(ctx context.Context, missing *rest) (best *answer, err error)
 		}
 	}()
 	again := func(ctx context.Context) {
-		a := newAnswer(ctx, q.until)
+		a := newAnswer(ctx, q.proxy, q.until)
 		asked = append(asked, a)
 		go func() { // ends with its request, which is cancelled above
 			a.err = q.send(a, missing)

@@ -281,3 +281,64 @@ func TestPullEndsWithItsContext(t *testing.T) {
 		}
 	}
 }
+
+// Who waits for a place among the connections of an upstream that is at work has not
+// lost it.
+func TestBusyUpstreamIsThere(t *testing.T) {
+	inBubble(t, "http", []http.HandlerFunc{func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("ETag", `"a"`)
+		for range 10 {
+			w.Write(make([]byte, 32<<10))
+			w.(http.Flusher).Flush()
+			wait(r, 10*time.Second)
+		}
+	}}, func(t *testing.T, s *script, proxy *upstream.Proxy) {
+		var all sync.WaitGroup
+		for range 40 { // more than there are connections
+			all.Go(func() {
+				var calls int
+				var got []byte
+				err := proxy.Fetch(t.Context(), upstream.Request{Key: parseKey(t, zipName)}, counting(&calls, &got))
+				if err != nil || len(got) != 320<<10 || calls != 1 {
+					t.Errorf("got %d bytes in %d calls, %v, want %d in one", len(got), calls, err, 320<<10)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(s.start); took < 200*time.Second || len(s.at) != 40 {
+			t.Errorf("took %v and %d requests, want 40 that wait for each other", took, len(s.at))
+		}
+	})
+}
+
+// A hundred requests on a connection that died do not keep each other from asking again.
+func TestDeadConnectionHoldsNobody(t *testing.T) {
+	dead := ""
+	inBubble(t, "https", []http.HandlerFunc{func(w http.ResponseWriter, r *http.Request) {
+		if fmt.Sprint(r.Context().Value(connKey{})) == dead {
+			<-r.Context().Done()
+		}
+		io.WriteString(w, "fine")
+	}}, func(t *testing.T, s *script, proxy *upstream.Proxy) {
+		var body string
+		if err := proxy.Fetch(t.Context(), upstream.Request{Key: parseKey(t, zipName)}, collect(&body)); err != nil {
+			t.Fatal(err)
+		}
+		dead = s.conns[0]
+		start := time.Now()
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				var body string
+				err := proxy.Fetch(t.Context(), upstream.Request{Key: parseKey(t, zipName)}, collect(&body))
+				if err != nil || body != "fine" {
+					t.Errorf("body is %q, %v", body, err)
+				}
+			})
+		}
+		all.Wait()
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("took %v, want little more than the patience, twice", took)
+		}
+	})
+}

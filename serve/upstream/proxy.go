@@ -31,6 +31,7 @@ type Proxy struct {
 	hopID  string
 	now    func() time.Time
 	health *health
+	pulse  pulse
 	delay  backoff.ExponentialBackOff // between tries
 }
 
@@ -39,9 +40,10 @@ type Proxy struct {
 func NewProxy(u *url.URL, client *http.Client, hopID string) *Proxy {
 	base := *u
 	base.User, base.Fragment, base.RawFragment = nil, "", ""
+	name := strings.TrimSuffix(bareURL(u), "/")
 	p := &Proxy{
-		name: strings.TrimSuffix(bareURL(u), "/"), base: &base, client: client, hopID: hopID,
-		now: time.Now, health: &health{},
+		name: name, base: &base, client: client, hopID: hopID,
+		now: time.Now, health: newHealth(name),
 		delay: backoff.ExponentialBackOff{
 			InitialInterval: firstBackoff, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: maxBackoff,
 		},
@@ -108,10 +110,9 @@ func (p *Proxy) Fetch(ctx context.Context, req Request, sink Sink) error {
 // Get returns a small file of the proxy, such as "sumdb/sum.example.com/supported".
 func (p *Proxy) Get(ctx context.Context, path string) ([]byte, error) {
 	path = strings.TrimPrefix(path, "/")
-	q := p.newPull(ctx, path)
-	q.dials = quickTries // the checksum database has others to ask, and keeps count of who is away
 	var small []byte
-	err := q.into(ctx, func(resp *http.Response, body *body) error {
+	// Who asks for a small file has others to ask, and asks on by itself.
+	err := p.newPull(withQuick(ctx), path).into(ctx, func(resp *http.Response, body *body) error {
 		if page := webPage(resp); page != "" {
 			return errors.New(page)
 		}

@@ -23,7 +23,6 @@ type pull struct {
 	held    bool           // the caller has something to fall back on
 
 	limit int // on idle
-	dials int // the same where nobody accepts a connection
 	quick bool
 	delay backoff.ExponentialBackOff
 	tries int       // in all
@@ -46,7 +45,6 @@ func (p *Proxy) newPull(ctx context.Context, path string) *pull {
 	case q.quick:
 		q.limit = quickTries
 	}
-	q.dials = q.limit
 	return q
 }
 
@@ -129,7 +127,7 @@ func (q *pull) pause(ctx context.Context) error {
 		delay += busy.after
 	}
 	switch {
-	case !transient(q.fault), q.idle >= q.limit, Unreachable(q.fault) && q.idle >= q.dials,
+	case !transient(q.fault), q.idle >= q.limit,
 		q.quick && q.idle > 0 && timedOut(q.fault), // that was long enough
 		!q.until.IsZero() && !time.Now().Add(delay).Before(q.until):
 		return q.end(q.fault)

@@ -17,19 +17,12 @@ import (
 // cloud's metadata service.
 type redirects struct {
 	configured, learned http.RoundTripper
-	spare               *redirects // the same with connections of its own, see withSpare
 	proxy               func(*http.Request) (*url.URL, error)
 	lookup              lookupFunc
 	trusted             func(host string) bool
 }
 
 func newRedirects(configured *http.Transport, opts ClientOptions, dial dialFunc) *redirects {
-	r := newTransports(configured, opts, dial)
-	r.spare = newTransports(configured.Clone(), opts, dial)
-	return r
-}
-
-func newTransports(configured *http.Transport, opts ClientOptions, dial dialFunc) *redirects {
 	r := &redirects{configured: configured, proxy: opts.ProxyFunc, trusted: opts.Trusted}
 	if r.proxy == nil {
 		r.proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
@@ -50,18 +43,8 @@ func newTransports(configured *http.Transport, opts ClientOptions, dial dialFunc
 	return r
 }
 
-// spareKey carries whether a request is to go over another connection, see withSpare.
-type spareKey struct{}
-
-// withSpare returns a context for a request that is asked again since there is no
-// answer to the first: an HTTP/2 connection that died takes all its streams with it.
-func withSpare(ctx context.Context) context.Context { return context.WithValue(ctx, spareKey{}, true) }
-
 // RoundTrip implements [http.RoundTripper].
 func (r *redirects) RoundTrip(req *http.Request) (*http.Response, error) {
-	if r.spare != nil && req.Context().Value(spareKey{}) != nil {
-		return r.spare.RoundTrip(req)
-	}
 	first := req
 	for first.Response != nil { // the redirect that led to this request
 		first = first.Response.Request
@@ -98,9 +81,6 @@ func (r *redirects) CloseIdleConnections() {
 		if c, ok := t.(interface{ CloseIdleConnections() }); ok {
 			c.CloseIdleConnections()
 		}
-	}
-	if r.spare != nil {
-		r.spare.CloseIdleConnections()
 	}
 }
 

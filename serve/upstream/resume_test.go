@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gomirror/gomirror/cache"
@@ -376,9 +377,9 @@ func TestConnectionGoesAway(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, http2 %v", tt.name, h2), func(t *testing.T) {
 				var srv *httptest.Server
 				s := &shelf{content: content, etag: `"a"`}
-				n := 0
+				var n atomic.Int64
 				handler := func(w http.ResponseWriter, r *http.Request) {
-					if n++; n%2 == 1 && n < 6 {
+					if n := n.Add(1); n%2 == 1 && n < 6 {
 						if tt.name[0] == 'a' {
 							w.Header().Set("ETag", `"a"`)
 							w.Header().Set("Content-Length", fmt.Sprint(len(content)))

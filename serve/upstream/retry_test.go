@@ -87,14 +87,41 @@ func TestTries(t *testing.T) {
 					if !slices.Equal(s.at, tt.at) {
 						t.Errorf("asked at %v, want %v", s.at, tt.at)
 					}
-					s.at = nil
-					small, err := proxy.Get(ctx, "sumdb/x/supported")
-					if tt.want == "fine" && (err != nil || string(small) != "fine") || tt.want != "fine" && err == nil {
-						t.Errorf("Get = %q, %v, want as with Fetch", small, err)
-					}
 				})
 			})
 		}
+	}
+}
+
+// Who asks for a small file asks on by itself: a fault that passes at once is not
+// shown, and no more.
+func TestGetIsQuick(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		steps []http.HandlerFunc
+		asked int
+		want  string // of the error
+	}{
+		{"503 once", []http.HandlerFunc{status(503, "", ""), text("fine")}, 2, ""},
+		{"503 for ever", []http.HandlerFunc{status(503, "", "")}, 2, "answers 503 Service Unavailable (2 tries)"},
+		{"403", []http.HandlerFunc{status(403, "", "")}, 1, "answers 403 Forbidden"},
+		{"cut once", []http.HandlerFunc{silent(5), text("fine")}, 2, ""},
+		{"silence once", []http.HandlerFunc{silent(0), text("fine")}, 2, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, "http", tt.steps, func(t *testing.T, s *script, proxy *upstream.Proxy) {
+				small, err := proxy.Get(t.Context(), "sumdb/x/supported")
+				if tt.want == "" && (err != nil || string(small) != "fine") {
+					t.Errorf("Get = %q, %v, want fine", small, err)
+				}
+				if tt.want != "" && (err == nil || !strings.HasSuffix(err.Error(), tt.want)) {
+					t.Errorf("error is %v, want it to end in %s", err, tt.want)
+				}
+				if len(s.at) != tt.asked {
+					t.Errorf("asked %d times, want %d", len(s.at), tt.asked)
+				}
+			})
+		})
 	}
 }
 
@@ -150,10 +177,6 @@ func TestDialIsTriedAgain(t *testing.T) {
 	if err == nil || !upstream.Unreachable(err) || !strings.HasPrefix(err.Error(), "fetch "+zipName+" from http://"+addr+": dial tcp") ||
 		!strings.HasSuffix(err.Error(), "(8 tries)") {
 		t.Errorf("error is %v, want that of 8 dials", err)
-	}
-	// Who asks for a small file has others to ask.
-	if _, err = proxy.Get(t.Context(), "sumdb/x/supported"); err == nil || !upstream.Unreachable(err) || !strings.HasSuffix(err.Error(), "(2 tries)") {
-		t.Errorf("error of Get is %v, want that of 2 dials", err)
 	}
 }
 
