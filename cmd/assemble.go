@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -154,8 +155,11 @@ func (a *assembly) read(context.Context) error {
 		Mode:    mode,
 		Budget:  budget,
 		Private: private,
-		Now:     a.env.Now,
-		Log:     a.log,
+		Projects: func() []prefetch.Project {
+			return prefetch.Running(func(goproxy string) bool { return strings.Contains(goproxy, a.capability) })
+		},
+		Now: a.env.Now,
+		Log: a.log,
 	})
 	a.mirror = mirror.New(mirror.Options{
 		Store:    a.store,

@@ -42,6 +42,9 @@ type plan struct {
 	project *Project                // that go works in, once it is found
 	looks   int                     // how often it was looked for
 	looked  time.Time
+
+	public map[string]bool  // module paths that a client or a public .mod has named
+	latent map[string][]job // what the project needs of each module path, until that is public
 }
 
 func newPlan(opts Options, now time.Time) *plan {
@@ -51,6 +54,8 @@ func newPlan(opts Options, now time.Time) *plan {
 		listed:  make(map[string]bool),
 		highest: make(map[string]string),
 		learned: make(map[module.Version]bool),
+		latent:  make(map[string][]job),
+		public:  make(map[string]bool),
 	}
 }
 
@@ -67,6 +72,7 @@ func (p *plan) asked(key cache.Key, held bool, now time.Time) {
 	}
 	p.wanted[key] = true
 	p.queue.reach(key)
+	p.publish(mod.Path)
 	wasWarm := !p.cold
 	p.cold = p.cold || !held
 	switch key.Kind() {
@@ -127,7 +133,7 @@ func (p *plan) askedZip(key cache.Key, held bool) {
 		return
 	}
 	for _, kind := range []cache.Kind{cache.Mod, cache.Info} {
-		p.queue.push(job{key: key.Sibling(kind), tier: first})
+		p.queue.push(job{key: key.Sibling(kind), tier: first, learn: kind == cache.Mod})
 	}
 }
 
@@ -158,6 +164,7 @@ func (p *plan) learn(j job, file *modfile.File) {
 	p.learned[mod] = true
 	spread := j.spread || !prunes(file)
 	for _, r := range file.Require {
+		p.publish(r.Mod.Path)
 		higher := semver.Compare(r.Mod.Version, p.highest[r.Mod.Path]) > 0
 		if higher {
 			p.highest[r.Mod.Path] = r.Mod.Version
@@ -212,8 +219,7 @@ func (p *plan) far() bool {
 	return sorted[len(sorted)/2] >= nearLink
 }
 
-// adopt looks among the projects for the one in which go asks what it asks, and queues
-// what that one needs.
+// adopt looks among the projects for the one in which go asks what it asks.
 func (p *plan) adopt(projects []Project) {
 	i := slices.IndexFunc(projects, func(project Project) bool {
 		return slices.ContainsFunc(project.Requires, func(mod module.Version) bool {
@@ -225,18 +231,50 @@ func (p *plan) adopt(projects []Project) {
 	}
 	p.project = &projects[i]
 	for _, mod := range p.project.Requires {
-		if key, ok := keyOf(mod, cache.Mod); ok && !p.opts.Private(mod.Path) {
-			p.push(job{key: key, learn: p.graph && len(p.project.Sums) == 0, tier: own})
-			if p.project.Zips {
-				p.whole(mod)
-			}
+		p.need(job{key: mustKey(mod, cache.Mod), learn: true, tier: own})
+		if p.project.Zips {
+			p.need(job{key: mustKey(mod, cache.Info), tier: own})
+			p.need(job{key: mustKey(mod, cache.Zip), tier: own})
 		}
 	}
 	for _, mod := range p.project.Sums {
-		if key, ok := keyOf(mod, cache.Mod); ok && p.graph && !p.opts.Private(mod.Path) {
-			p.push(job{key: key, tier: deep})
+		if p.graph {
+			p.need(job{key: mustKey(mod, cache.Mod), learn: true, tier: deep})
 		}
 	}
+	for modPath := range p.latent {
+		if p.public[modPath] {
+			p.release(modPath)
+		}
+	}
+}
+
+// need notes what the project needs.
+func (p *plan) need(j job) {
+	modPath := j.key.Module().Path
+	if modPath == "" || p.opts.Private(modPath) || slices.ContainsFunc(p.project.Private, func(patterns string) bool {
+		return module.MatchPrefixPatterns(patterns, modPath)
+	}) {
+		return
+	}
+	p.latent[modPath] = append(p.latent[modPath], j)
+}
+
+// publish notes that a module path is no secret: a client has asked for it, or the .mod
+// of a public module names it. Which of its versions the project needs follows.
+func (p *plan) publish(modPath string) {
+	if !p.public[modPath] {
+		p.public[modPath] = true
+		p.release(modPath)
+	}
+}
+
+// release queues what the project needs of a module.
+func (p *plan) release(modPath string) {
+	for _, j := range p.latent[modPath] {
+		p.push(j)
+	}
+	delete(p.latent, modPath)
 }
 
 // mustKey makes a key to look up with: the zero Key, for which nobody asks, of what is

@@ -9,7 +9,11 @@
 //
 // The one idea: go asks for a module's zip only if the main module requires it, and it
 // asks for the .mod files of those requirements first, sorted by path. So the first
-// ascending run of .mod requests names every zip of the pull, see [plan.wave].
+// ascending run of .mod requests names every zip of the pull, see [wave]. On Linux the
+// go.mod beside the go command tells the same earlier, see [Project].
+//
+// The one promise: it asks for no module that neither a client nor the .mod of a public
+// module has named before.
 package prefetch
 
 import (
@@ -73,7 +77,8 @@ type Options struct {
 	// origin is a git host, which a child process clones. Nil means that none is.
 	Private func(modPath string) bool
 
-	// Projects returns the projects in which go commands run now. Nil means [Running].
+	// Projects returns the projects in which go commands run now, see [Running]. Nil
+	// means that none is known.
 	Projects func() []Project
 
 	Now func() time.Time // nil means time.Now
@@ -102,7 +107,7 @@ func New(opts Options) *Prefetch {
 		opts.Private = func(string) bool { return false }
 	}
 	if opts.Projects == nil {
-		opts.Projects = Running
+		opts.Projects = func() []Project { return nil }
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now

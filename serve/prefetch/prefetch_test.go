@@ -306,15 +306,16 @@ func TestNothingIsFetchedFor(t *testing.T) {
 func TestTheProjectOfTheCommandIsFetched(t *testing.T) {
 	version := func(name string) module.Version { return key(name, cache.Mod).Module() }
 	project := Project{
-		Requires: []module.Version{version("a@v1.0.0"), version("b@v1.0.0")},
-		Sums:     []module.Version{version("a@v1.0.0"), version("b@v1.0.0"), version("c@v0.1.0")},
+		Requires: []module.Version{version("a@v1.0.0"), version("b@v1.0.0"), version("secret@v1.0.0")},
+		Sums:     []module.Version{version("a@v1.0.0"), version("b@v1.0.0"), version("c@v0.1.0"), version("secret@v1.0.0")},
 		Zips:     true,
 	}
 	other := Project{Requires: []module.Version{version("z@v1.0.0")}, Zips: true}
 	mods := map[string]string{}
-	for _, name := range []string{"a@v1.0.0", "b@v1.0.0", "c@v0.1.0", "z@v1.0.0"} {
+	for _, name := range []string{"b@v1.0.0", "c@v0.1.0", "z@v1.0.0", "secret@v1.0.0"} {
 		mods[name] = goMod(name, "1.20")
 	}
+	mods["a@v1.0.0"] = goMod("a@v1.0.0", "1.20", "b@v0.9.0", "c@v0.1.0") // b's version is the project's to say
 	tests := []struct {
 		name string
 		ask  cache.Kind

@@ -12,11 +12,15 @@ import (
 	"golang.org/x/mod/module"
 )
 
-// Project is what the go.mod and go.sum of a main module say that go will ask for.
+// Project is what the go.mod and go.sum of a main module say that go will ask for. They
+// may name what nobody but its origin may hear of, whatever patterns we know, so a
+// Project says which version of a module is next and never which module: see
+// [plan.publish].
 type Project struct {
 	Requires []module.Version // as they are after replacements, in go's order
 	Sums     []module.Version // whose .mod files go.sum knows; nil without a go.sum
 	Zips     bool             // the go command that runs there wants zips
+	Private  []string         // GOPRIVATE, GONOPROXY and GONOSUMDB of that command
 }
 
 // fileLimit is the size up to which a go.mod or go.sum is read. Kubernetes' have 15 and

@@ -1,16 +1,18 @@
 package prefetch
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
 // Running returns the projects in which this user's go commands run now, by the
-// folders that they work in, see proc(5). Only go.mod and go.sum are read there.
-func Running() []Project {
+// folders that they work in, see proc(5). Only go.mod and go.sum are read there. through
+// tells from the GOPROXY in the command's environment whether it asks us; one that has
+// none there may.
+func Running(through func(goproxy string) bool) []Project {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
@@ -24,6 +26,10 @@ func Running() []Project {
 		if comm, err := os.ReadFile(proc + "/comm"); err != nil || string(comm) != "go\n" || !ours(proc) {
 			continue
 		}
+		env := variables(proc)
+		if goproxy := env["GOPROXY"]; goproxy != "" && !through(goproxy) {
+			continue
+		}
 		// A process that ends meanwhile has nothing to be fetched for.
 		dir, err := os.Readlink(proc + "/cwd")
 		if err != nil {
@@ -34,6 +40,7 @@ func Running() []Project {
 			continue
 		}
 		project.Zips = wantsZips(arguments(proc))
+		project.Private = []string{env["GOPRIVATE"], env["GONOPROXY"], env["GONOSUMDB"]}
 		projects = append(projects, project)
 	}
 	return projects
@@ -52,13 +59,27 @@ func ours(proc string) bool {
 
 // arguments returns those of a process, without its name.
 func arguments(proc string) []string {
-	line, err := os.ReadFile(proc + "/cmdline")
+	if args := fields(proc + "/cmdline"); len(args) > 0 {
+		return args[1:]
+	}
+	return nil
+}
+
+// variables returns what a process was started with.
+func variables(proc string) map[string]string {
+	env := make(map[string]string)
+	for _, field := range fields(proc + "/environ") {
+		name, value, _ := strings.Cut(field, "=")
+		env[name] = value
+	}
+	return env
+}
+
+// fields splits a file of strings that end in NUL.
+func fields(name string) []string {
+	text, err := os.ReadFile(name)
 	if err != nil {
 		return nil
 	}
-	var args []string
-	for arg := range bytes.SplitSeq(bytes.TrimSuffix(line, []byte{0}), []byte{0}) {
-		args = append(args, string(arg))
-	}
-	return args[1:]
+	return strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00")
 }

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/mod/module"
@@ -28,6 +29,7 @@ func TestRunning(t *testing.T) {
 	}
 	cmd := exec.Command(named, "-u")
 	cmd.Dir = dir
+	cmd.Env = []string{"GOPROXY=http://127.0.0.1:1/t/ours,direct", "GONOPROXY=corp.example"}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -37,8 +39,13 @@ func TestRunning(t *testing.T) {
 	}
 	t.Cleanup(func() { in.Close(); cmd.Wait() })
 	want := module.Version{Path: "example.com/a", Version: "v1.2.3"}
-	found := slices.ContainsFunc(Running(), func(p Project) bool { return slices.Contains(p.Requires, want) && !p.Zips })
-	if !found {
-		t.Errorf("the project of a running go command was not found")
+	for _, through := range []bool{true, false} {
+		running := Running(func(goproxy string) bool { return through && strings.Contains(goproxy, "/t/ours") })
+		found := slices.ContainsFunc(running, func(p Project) bool {
+			return slices.Contains(p.Requires, want) && !p.Zips && slices.Contains(p.Private, "corp.example")
+		})
+		if found != through {
+			t.Errorf("the project of a go command that asks us is %v: found is %v", through, found)
+		}
 	}
 }
