@@ -39,6 +39,13 @@ func sameResult(b *testing.B, plain, mirrored coldRun) {
 	}
 }
 
+func (r coldRun) wastedShare() float64 {
+	if r.bytes == 0 {
+		return 0
+	}
+	return 100 * float64(r.wasted) / float64(r.bytes)
+}
+
 // report tells a cell's figures to the benchmark: medians where there are several runs.
 func report(b *testing.B, plain, mirrored []coldRun) coldResult {
 	of := func(runs []coldRun, figure func(coldRun) float64) float64 {
@@ -65,7 +72,7 @@ func report(b *testing.B, plain, mirrored []coldRun) coldResult {
 	b.ReportMetric(res.plain, "plain-s")
 	b.ReportMetric(res.mirrored, "mirror-s")
 	b.ReportMetric(of(mirrored, func(r coldRun) float64 { return float64(r.wasted) / 1e6 }), "wasted-MB")
-	b.ReportMetric(of(mirrored, func(r coldRun) float64 { return 100 * float64(r.wasted) / float64(max(r.bytes, 1)) }), "wasted-%")
+	b.ReportMetric(of(mirrored, coldRun.wastedShare), "wasted-%")
 	b.ReportMetric(of(mirrored, func(r coldRun) float64 { return float64(r.rss) / (1 << 20) }), "rss-MiB")
 	b.ReportMetric(of(mirrored, func(r coldRun) float64 { return r.cpu }), "cpu-s")
 	return res

@@ -23,9 +23,9 @@ type pool struct {
 // piece is a stretch of a file, as it is and as a part of a deflate stream.
 type piece struct{ plain, packed []byte }
 
-// pieceSizes are the lengths of pieces. Larger ones pack better, smaller ones come
+// pieceSizes returns the lengths of pieces. Larger ones pack better, smaller ones come
 // nearer to the size that is wanted.
-var pieceSizes = [...]int{64 << 10, 8 << 10, 1 << 10}
+func pieceSizes() [3]int { return [...]int{64 << 10, 8 << 10, 1 << 10} }
 
 // variants is the number of different pieces of each size.
 const variants = 8
@@ -35,7 +35,7 @@ func newPool() *pool {
 	words := vocabulary(rng)
 	p := &pool{}
 	plain, packed := 0, 0
-	for i, size := range pieceSizes {
+	for i, size := range pieceSizes() {
 		var text, noise []piece
 		for range variants {
 			t := newPiece(prose(rng, words, size))
@@ -67,7 +67,7 @@ func newPiece(plain []byte) piece {
 }
 
 // lastBlock ends a deflate stream: an empty stored block that is marked as final.
-var lastBlock = []byte{1, 0, 0, 0xff, 0xff}
+const lastBlock = "\x01\x00\x00\xff\xff"
 
 // vocabulary makes words of several lengths, the first of which are the most used.
 func vocabulary(rng *rand.Rand) []string {
@@ -197,7 +197,7 @@ func shares(rng *rand.Rand, n int) []float64 {
 // pick takes pieces of about size bytes together.
 func pick(rng *rand.Rand, from [][]piece, size int) []piece {
 	var list []piece
-	for i, n := range pieceSizes {
+	for i, n := range pieceSizes() {
 		for size >= n {
 			list = append(list, from[i][rng.IntN(variants)])
 			size -= n
@@ -225,7 +225,7 @@ func pack(entries map[string][]piece) ([]byte, string, error) {
 		if err != nil {
 			return nil, "", err
 		}
-		for _, s := range append(slices.Clone(entries[name]), piece{packed: lastBlock}) {
+		for _, s := range append(slices.Clone(entries[name]), piece{packed: []byte(lastBlock)}) {
 			if _, err := to.Write(s.packed); err != nil {
 				return nil, "", err
 			}
