@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/gomirror/gomirror/serve/upstream"
@@ -25,7 +26,6 @@ type health struct {
 	until       time.Time     // end of the bench
 	dark        time.Time     // when it is asked again, after it let us wait in vain
 	answered    time.Time     // when it last answered anything
-	heard       time.Time     // when it last broke off an answer
 	strikes     int           // faults since answered
 	relays      bool          // what it said to /supported
 	relaysUntil time.Time     // how long that is believed
@@ -101,6 +101,14 @@ func (r *reach) silent(c candidate) {
 	if r.strike(c.health) {
 		r.bench(c.health)
 	}
+}
+
+// liveliest returns the candidate that has last answered another question; there is
+// one at least.
+func (r *reach) liveliest(asked []candidate) candidate {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.MaxFunc(asked, func(a, b candidate) int { return a.answered.Compare(b.answered) })
 }
 
 // strike counts a fault and reports whether faults are the pattern. A remote that has
@@ -184,11 +192,22 @@ func (r *reach) fail(res result) {
 			c.dark = now.Add(darkFor)
 		}
 		r.mu.Unlock()
-	case passing(err):
-		r.mu.Lock()
-		c.heard = r.now() // somebody is there
-		r.mu.Unlock()
 	}
+}
+
+// mayPass reports whether the same remote may give a good answer when asked again. Of
+// one that takes no connection or is silent that is likely only if it was there before.
+func (r *reach) mayPass(c candidate, err error) bool {
+	var silence *silenceError
+	if !passing(err) {
+		return false
+	}
+	if !upstream.Unreachable(err) && !errors.Is(err, errDark) && !errors.As(err, &silence) {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !c.answered.IsZero() && r.now().Sub(c.answered) < aliveFor+r.persist
 }
 
 // revive notes that a remote has answered.

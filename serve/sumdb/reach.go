@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -86,6 +84,8 @@ type result struct {
 	data []byte
 	err  error
 	took time.Duration
+	// passing says that asking this remote again may do.
+	passing bool
 }
 
 // fetch asks the remotes for a path such as "tile/8/0/000" until one gives an answer
@@ -119,9 +119,8 @@ func (r *reach) fetch(ctx context.Context, path string, accept func([]byte) erro
 	}
 }
 
-// again returns how long a question that failed is worth another round: if the fault is
-// one that passes, somebody is there, and no question has waited [persistFor] in vain for a
-// good answer to any.
+// again returns how long a question that failed is worth another round: if a fault is one
+// that passes, and no question has waited [persistFor] in vain for a good answer to any.
 func (r *reach) again(err error, began time.Time) time.Duration {
 	var none *reachError
 	if !errors.As(err, &none) || !none.passing {
@@ -129,16 +128,13 @@ func (r *reach) again(err error, began time.Time) time.Duration {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	there := slices.ContainsFunc(slices.Collect(maps.Values(r.health)), func(h *health) bool {
-		return h.answered.After(began.Add(-aliveFor)) || h.heard.After(began.Add(-aliveFor))
-	})
 	since := began
 	if r.progress.After(since) {
 		since = r.progress
 	}
 	left := r.persist - r.now().Sub(since)
 	r.hopeless = r.hopeless || left <= 0
-	if !there || r.hopeless {
+	if r.hopeless {
 		return 0
 	}
 	return left

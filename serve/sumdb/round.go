@@ -2,6 +2,7 @@ package sumdb
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -25,7 +26,7 @@ func (r *reach) round(ctx context.Context, path string, accept func([]byte) erro
 	q := &round{
 		r: r, path: path, todo: todo, results: make(chan result),
 		hedge:  time.NewTimer(hedgeAfter),
-		faults: faultsOf(r.name, dark),
+		faults: r.faultsOf(dark),
 	}
 	defer q.hedge.Stop()
 	for {
@@ -50,8 +51,9 @@ func (r *reach) round(ctx context.Context, path string, accept func([]byte) erro
 				r.setLost(false)
 				return res.data, res.from.Name(), nil
 			}
+			res.passing = r.mayPass(res.from, res.err)
 			q.faults.add(res)
-			q.nextOrSoon(ctx, res.err)
+			q.nextOrSoon(ctx, res)
 		case <-q.hedge.C:
 			q.nextOrAgain(ctx)
 		case <-q.watch:
@@ -70,6 +72,7 @@ type round struct {
 	path    string
 	todo    []candidate   // not asked yet
 	asked   []candidate   // have not answered yet; some twice
+	failed  []candidate   // may answer yet, see [reach.mayPass]
 	watch   chan struct{} // closed when another question benches the last asked
 	results chan result
 	hedge   *time.Timer
@@ -86,17 +89,20 @@ func (q *round) next(ctx context.Context) {
 	}
 }
 
-// nextOrSoon asks the next remote, if there is one. If not, and others are silent, one
-// of those is asked again before long: a second question has just been lost too.
-func (q *round) nextOrSoon(ctx context.Context, err error) {
-	if len(q.todo) == 0 && len(q.asked) > 0 && passing(err) {
+// nextOrSoon asks the next remote, if there is one. If not, and others are silent, the
+// one that failed is asked again before long: they may be black holes.
+func (q *round) nextOrSoon(ctx context.Context, res result) {
+	if res.passing {
+		q.failed = append(q.failed, res.from)
+	}
+	if len(q.todo) == 0 && len(q.asked) > 0 && res.passing {
 		q.soon = min(max(2*q.soon, soonAfter), hedgeAfter)
 		q.hedge.Reset(q.soon)
 	}
 	q.next(ctx)
 }
 
-// nextOrAgain asks the next remote, or the first that is silent once more.
+// nextOrAgain asks the next remote, or one that failed, or one that is silent.
 func (q *round) nextOrAgain(ctx context.Context) {
 	if len(q.todo) == 0 && len(q.asked) > extraAsks {
 		q.hedge.Reset(hedgeAfter) // one of them may fail before
@@ -105,10 +111,14 @@ func (q *round) nextOrAgain(ctx context.Context) {
 	if q.soon == 0 {
 		q.r.silent(q.asked[len(q.asked)-1])
 	}
-	if len(q.todo) > 0 {
+	switch {
+	case len(q.todo) > 0:
 		q.next(ctx)
-	} else {
-		q.ask(ctx, q.asked[0])
+	case len(q.failed) > 0:
+		q.ask(ctx, q.failed[0])
+		q.failed = q.failed[1:]
+	default:
+		q.ask(ctx, q.r.liveliest(q.asked))
 	}
 }
 
@@ -119,10 +129,11 @@ func (q *round) ask(ctx context.Context, c candidate) {
 }
 
 // answered takes one question to the remote off those that have not, or all of them if
-// it takes no connection.
+// it takes no connection or has been silent for as long as it may.
 func (q *round) answered(res result) {
 	same := func(c candidate) bool { return c.health == res.from.health }
-	if upstream.Unreachable(res.err) {
+	var silence *silenceError
+	if upstream.Unreachable(res.err) || errors.As(res.err, &silence) {
 		q.asked = slices.DeleteFunc(q.asked, same)
 	} else if i := slices.IndexFunc(q.asked, same); i >= 0 {
 		q.asked = slices.Delete(q.asked, i, i+1)
@@ -130,10 +141,10 @@ func (q *round) answered(res result) {
 }
 
 // faultsOf begins the faults of one question with the remotes it is not put to.
-func faultsOf(db string, dark []candidate) faults {
-	f := faults{db: db}
+func (r *reach) faultsOf(dark []candidate) faults {
+	f := faults{db: r.name}
 	for _, c := range dark {
-		f.add(result{from: c, err: errDark})
+		f.add(result{from: c, err: errDark, passing: r.mayPass(c, errDark)})
 	}
 	return f
 }
@@ -146,7 +157,7 @@ func (r *reach) giveUp(f *faults, asked []candidate, cause error) {
 			continue
 		}
 		seen[c.health] = true
-		res := result{from: c, err: cause}
+		res := result{from: c, err: cause, passing: r.mayPass(c, cause)}
 		r.fail(res)
 		f.add(res)
 	}

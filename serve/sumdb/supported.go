@@ -5,14 +5,16 @@ import (
 	"errors"
 	"io/fs"
 	"net/http"
+	"time"
 
 	"github.com/gomirror/gomirror/serve/upstream"
 	"golang.org/x/sync/singleflight"
 )
 
-// askRelay asks a proxy that may relay the database. While it is not known whether it
-// does, the question goes out beside the one for that: a good answer to either is a
-// yes, and a cold pull does not wait for two.
+// askRelay asks a proxy that may relay the database. A good answer says that it does, so
+// that a cold pull does not wait for two. Only when it is not known and the answer is a
+// no, or none comes, is it asked for that: is it the record that is not there, or the
+// relay?
 func (r *reach) askRelay(ctx context.Context, c candidate, path string) ([]byte, error) {
 	r.mu.Lock()
 	known, relays := r.now().Before(c.relaysUntil), c.relays
@@ -30,27 +32,27 @@ func (r *reach) askRelay(ctx context.Context, c candidate, path string) ([]byte,
 		data, err := c.Get(ctx, path)
 		answer <- result{data: data, err: err}
 	}()
-	probe := r.probe(ctx, c)
-	var absent, fault error
+	late := time.NewTimer(hedgeAfter)
+	defer late.Stop()
+	var probe <-chan singleflight.Result
+	var no error
 	for {
 		select {
 		case res := <-answer:
-			if !errors.Is(res.err, fs.ErrNotExist) {
+			if !refused(res.err) {
 				return res.data, res.err
 			}
-			// Is it the record that is not there, or the relay?
-			if absent = res.err; probe == nil {
-				return nil, cmpErr(fault, absent)
+			no, probe = res.err, r.probe(ctx, c)
+		case <-late.C:
+			if probe == nil {
+				probe = r.probe(ctx, c)
 			}
 		case res := <-probe:
-			probe, fault = nil, res.Err
 			var silence *silenceError
-			switch {
-			case errors.Is(fault, errNotRelay), errors.As(fault, &silence):
-				return nil, fault
-			case absent != nil:
-				return nil, cmpErr(fault, absent)
+			if no != nil || errors.Is(res.Err, errNotRelay) || errors.As(res.Err, &silence) {
+				return nil, cmpErr(res.Err, no)
 			}
+			probe = nil
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
@@ -62,7 +64,8 @@ func (r *reach) askRelay(ctx context.Context, c candidate, path string) ([]byte,
 func (r *reach) probe(ctx context.Context, c candidate) <-chan singleflight.Result {
 	return r.probes.DoChan(c.Name(), func() (any, error) { // ends with its time limit
 		// Keeps the hops of the first who asks, and not who that is.
-		ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), probeLimit, &silenceError{probeLimit})
+		const limit = probeLimit - hedgeAfter
+		ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), limit, &silenceError{probeLimit})
 		defer cancel()
 		defer context.AfterFunc(r.ctx, cancel)()
 		_, err := c.Get(ctx, "sumdb/"+r.name+"/supported")

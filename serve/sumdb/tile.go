@@ -199,6 +199,10 @@ func (c *client) joinTile(e tileErrand) *tileFlight {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := c.tiles[e]
+	if data := c.hot.tile(e.tile); f == nil && data != nil && !e.fresh {
+		f = &tileFlight{done: make(chan struct{}), data: data} // came since we looked
+		close(f.done)
+	}
 	if f == nil {
 		f = &tileFlight{done: make(chan struct{})}
 		c.tiles[e] = f
