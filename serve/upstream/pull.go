@@ -22,15 +22,16 @@ type pull struct {
 	partial *cache.Partial // may be nil
 	held    bool           // the caller has something to fall back on
 
-	limit int // on idle
-	quick bool
-	delay backoff.ExponentialBackOff
-	tries int       // in all
-	idle  int       // since the last new byte
-	far   int64     // how much of the file has been seen
-	fault error     // what ended the last try
-	whole bool      // nothing is put together any more
-	until time.Time // limit on the search for a connection; zero while there is one
+	limit  int // on idle
+	quick  bool
+	delay  backoff.ExponentialBackOff
+	tries  int       // in all
+	idle   int       // since the last new byte
+	far    int64     // how much of the file has been seen
+	fault  error     // what ended the last try
+	whole  bool      // nothing is put together any more
+	until  time.Time // limit on the search for a connection; zero while there is one
+	barred time.Time // limit on waiting for the upstream's breaker; zero for none
 }
 
 // newPull starts a pull of path.
@@ -153,7 +154,10 @@ func (q *pull) admit(ctx context.Context) error {
 		}](err); ok {
 			at = due.RetryAt()
 		}
-		if q.held || q.quick || !at.Before(q.until) {
+		if q.barred.IsZero() {
+			q.barred = time.Now().Add(reachLimit)
+		}
+		if q.held || q.quick || !at.Before(q.barred) {
 			return q.end(cmp.Or(q.fault, err))
 		}
 		if err := sleep(ctx, time.Until(at)); err != nil {
@@ -178,7 +182,7 @@ func (q *pull) tell(ctx context.Context, err error) {
 // anew: while there is progress there is no end.
 func (q *pull) cut(ctx context.Context, fault error, got int64) {
 	if got > q.far {
-		q.far, q.idle = got, 0
+		q.far, q.idle, q.barred = got, 0, time.Time{}
 		q.delay.Reset()
 	}
 	q.fault = fault

@@ -9,9 +9,11 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/gomirror/gomirror/cache"
 	"github.com/gomirror/gomirror/serve/upstream"
 )
 
@@ -211,5 +213,57 @@ func TestFileIsTriedOnce(t *testing.T) {
 	err := proxy.Fetch(t.Context(), upstream.Request{Key: parseKey(t, zipName)}, nil)
 	if !errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), "tries") || time.Since(start) > time.Second {
 		t.Errorf("error is %v after %v, want not found at once", err, time.Since(start))
+	}
+}
+
+// An upstream that fails time and again is left alone for a while: who holds something,
+// or has another to ask, is told so at once, who does not waits for the probe.
+func TestBreakerIsWaitedFor(t *testing.T) {
+	abort := func(_ http.ResponseWriter, r *http.Request) {
+		wait(r, 200*time.Millisecond) // what comes at once counts as one
+		panic(http.ErrAbortHandler)
+	}
+	for _, tt := range []struct {
+		name        string
+		broken      int // answers
+		least, most time.Duration
+		want        string
+	}{
+		{"it is back", 5, 15 * time.Second, 20 * time.Second, "fine"},
+		{"it is not", 100, 30 * time.Second, 45 * time.Second, "EOF (7 tries)"}, // two probes
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, "http", append(slices.Repeat([]http.HandlerFunc{abort}, tt.broken), text("fine")), func(t *testing.T, s *script, proxy *upstream.Proxy) {
+				u, err := url.Parse(proxy.Name())
+				if err != nil {
+					t.Fatal(err)
+				}
+				patient := upstream.NewProxy(u, s.client, "")
+				key := parseKey(t, zipName)
+				var others sync.WaitGroup
+				defer others.Wait()
+				others.Go(func() {
+					time.Sleep(10 * time.Second) // the bubble's
+					start, asked := time.Now(), s.asked()
+					err := patient.Fetch(t.Context(), upstream.Request{Key: key, Meta: cache.Meta{Upstream: "any"}}, nil)
+					quickErr := patient.Fetch(upstream.WithQuick(t.Context()), upstream.Request{Key: key}, nil)
+					if err == nil || quickErr == nil || time.Since(start) > 0 || s.asked() > asked {
+						t.Errorf("errors are %v, %v after %v and %d requests, want two at once", err, quickErr, time.Since(start), s.asked()-asked)
+					}
+				})
+				start := time.Now()
+				var body string
+				err = patient.Fetch(t.Context(), upstream.Request{Key: key}, collect(&body))
+				if err != nil {
+					body = err.Error()
+				}
+				if !strings.HasSuffix(body, tt.want) {
+					t.Errorf("got %q, want %q", body, tt.want)
+				}
+				if took := time.Since(start); took < tt.least || took > tt.most {
+					t.Errorf("took %v, want %v to %v", took, tt.least, tt.most)
+				}
+			})
+		})
 	}
 }
