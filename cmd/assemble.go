@@ -233,6 +233,7 @@ func (a *assembly) recheck(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-a.sums.Due():
 		}
 		if n, err := a.sums.Recheck(ctx, a.store); err != nil && ctx.Err() == nil {
 			a.log.Warn("versions not rechecked", "err", err)

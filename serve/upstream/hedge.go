@@ -3,13 +3,19 @@ package upstream
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 )
 
-// maxAsks is how often an upstream is asked the same in one try. A connection that
-// died without a word, or a load balancer with one bad server behind it, costs a
-// moment then and not firstByteLimit.
-const maxAsks = 3
+const (
+	// maxAsks is how often an upstream is asked the same at once. A connection that died
+	// without a word, or a load balancer with one bad server behind it, costs a moment
+	// then and not firstByteLimit.
+	maxAsks = 3
+
+	// allAsks bounds those of a try, with those that failed while the first kept silent.
+	allAsks = 3 * maxAsks
+)
 
 // pair has two sets of connections, each with limits of its own. What is asked again
 // for want of an answer takes the spare ones: a connection that died holds all its
@@ -35,55 +41,77 @@ type spareKey struct{}
 
 func withSpare(ctx context.Context) context.Context { return context.WithValue(ctx, spareKey{}, true) }
 
+// restAfter is how long all that may be asked at once is silent before the youngest
+// question gives way to a new one. The first is never given up for that: it may be
+// thinking.
+const restAfter = 10 * time.Second
+
 // ask puts one question to the upstream, and puts it again beside the first while
-// there is silence: after the upstream's patience, and after four times that. The
-// first good answer counts; the other requests are cancelled.
+// there is silence: after the upstream's patience, and after four times that. One
+// that fails while another keeps silent makes room for one more. The first good answer
+// counts; the other requests are cancelled.
 func (q *pull) ask(ctx context.Context, missing *rest) (best *answer, err error) {
-	var asked []*answer
+	var live []*answer // asked, and silent so far
 	answers, over := make(chan *answer), make(chan struct{})
 	defer func() {
 		close(over)
-		for _, a := range asked {
+		for _, a := range live {
 			if a != best {
 				a.cancel(nil)
 			}
 		}
 	}()
+	asked := 0
 	again := func(ctx context.Context) {
 		a := newAnswer(ctx, q.proxy, q.until)
-		asked = append(asked, a)
-		go func() { // ends with its request, which is cancelled above
-			a.err = q.send(a, missing)
-			select {
-			case answers <- a:
-			case <-over:
-				a.close()
-			}
-		}()
+		live, asked = append(live, a), asked+1
+		go q.answer(a, missing, answers, over) // ends with its request, which is cancelled above
 	}
 	again(ctx)
 	var silence <-chan time.Time
-	written, patience := asked[0].watch.written, q.proxy.health.patience()
-	for failed := 0; failed < len(asked); {
+	written, patience := live[0].watch.written, q.proxy.health.patience()
+	for len(live) > 0 {
 		select {
 		case a := <-answers:
 			if a.err == nil {
 				return a, nil
 			}
+			a.cancel(nil)
+			live = slices.DeleteFunc(live, func(l *answer) bool { return l == a })
 			if err = a.err; !transient(err) {
 				return nil, err
 			}
-			failed++
+			if written == nil {
+				silence = time.After(patience)
+			}
 		case <-written:
 			written, silence = nil, time.After(patience)
 		case <-silence:
-			again(withSpare(ctx))
-			if silence = nil; len(asked) < maxAsks {
+			silence = nil
+			switch {
+			case asked == allAsks:
+			case len(live) == maxAsks:
+				live[maxAsks-1].cancel(nil) // and is followed by another when that is noticed
+			default:
+				again(withSpare(ctx))
 				silence = time.After(3 * patience)
+				if len(live) == maxAsks {
+					silence = time.After(max(restAfter, 3*patience))
+				}
 			}
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}
 	return nil, err
+}
+
+// answer sends one request and hands its answer on, if it is still wanted.
+func (q *pull) answer(a *answer, missing *rest, answers chan<- *answer, over <-chan struct{}) {
+	a.err = q.send(a, missing)
+	select {
+	case answers <- a:
+	case <-over:
+		a.close()
+	}
 }

@@ -112,7 +112,7 @@ func inBubble(t *testing.T, scheme string, steps []http.HandlerFunc, f func(*tes
 }
 
 // A silent upstream is asked again beside the first request, over another connection,
-// twice at the most.
+// three times at once.
 func TestSilentUpstreamIsAskedAgain(t *testing.T) {
 	hang := silent(0)
 	after := func(d time.Duration, then http.HandlerFunc) http.HandlerFunc {
@@ -132,8 +132,12 @@ func TestSilentUpstreamIsAskedAgain(t *testing.T) {
 		{"it answers in time", []http.HandlerFunc{after(s, text("one"))}, []time.Duration{0}, s, "one"},
 		{"the second answers", []http.HandlerFunc{hang, text("two")}, []time.Duration{0, 2 * s}, 2 * s, "two"},
 		{"the third answers", []http.HandlerFunc{hang, hang, text("three")}, []time.Duration{0, 2 * s, 8 * s}, 8 * s, "three"},
-		{"the first answers after all", []http.HandlerFunc{after(50*s, text("one")), hang}, []time.Duration{0, 2 * s, 8 * s}, 50 * s, "one"},
-		{"none answers", []http.HandlerFunc{hang}, []time.Duration{0, 2 * s, 8 * s}, 90 * s,
+		{"the first answers after all", []http.HandlerFunc{after(50*s, text("one")), hang},
+			[]time.Duration{0, 2 * s, 8 * s, 20 * s, 32 * s, 44 * s}, 50 * s, "one"},
+		{"the fourth answers", []http.HandlerFunc{hang, hang, hang, text("four")}, []time.Duration{0, 2 * s, 8 * s, 20 * s}, 20 * s, "four"},
+		{"two faults do not leave the first alone", []http.HandlerFunc{hang, status(503, "", ""), status(503, "", ""), text("four")},
+			[]time.Duration{0, 2 * s, 4 * s, 6 * s}, 6 * s, "four"},
+		{"none answers", []http.HandlerFunc{hang}, []time.Duration{0, 2 * s, 8 * s, 20 * s, 32 * s, 44 * s, 56 * s, 68 * s, 80 * s}, 90 * s,
 			"fetch " + zipName + " from U: U gives no answer in 1m30s"},
 		{"a fault of the second does not count", []http.HandlerFunc{after(5*s, text("one")), status(503, "", "")},
 			[]time.Duration{0, 2 * s}, 5 * s, "one"},

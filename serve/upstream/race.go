@@ -3,6 +3,7 @@ package upstream
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http/httptrace"
 	"sync"
@@ -41,6 +42,7 @@ type lane struct {
 	once     sync.Once
 	begun    chan struct{} // closed when the request leaves the queue of its host
 	since    time.Time     // when that was
+	accepted atomic.Bool   // there is a connection
 	answered atomic.Bool   // the answer has begun
 }
 
@@ -137,6 +139,7 @@ func (r *race) start(ctx context.Context, s step, quick bool) *lane {
 				close(l.begun)
 			})
 		},
+		GotConn:              func(httptrace.GotConnInfo) { l.accepted.Store(true) },
 		GotFirstResponseByte: func() { l.answered.Store(true) },
 	})
 	sink := r.p.watch(s, r.p.sink)
@@ -174,8 +177,13 @@ func (r *race) beat() {
 	for _, l := range r.lanes {
 		select {
 		case <-l.begun:
-			if !l.end && !l.answered.Load() {
-				l.health.beaten(time.Since(l.since))
+			if waited := time.Since(l.since); !l.end && !l.answered.Load() {
+				l.health.beaten(waited)
+				if !l.accepted.Load() {
+					// Slow is one thing, gone another: a zip, which is not hedged, would wait
+					// for the whole of dialLimit.
+					l.health.outcome(&noConnection{fmt.Errorf("%s accepts no connection in %v", l.name, waited.Round(time.Millisecond))})
+				}
 			}
 		default: // not asked yet
 		}
