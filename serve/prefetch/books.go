@@ -108,6 +108,9 @@ func (b *books) sweep(now time.Time) {
 // ahead is how many bytes of zips lie there that nobody has asked for yet.
 func (b *books) ahead() int64 { return b.zips }
 
+// used is how many bytes were of use.
+func (b *books) used() int64 { return b.total.UsedBytes }
+
 func (b *books) sum(now time.Time) Stats {
 	b.sweep(now)
 	return b.total

@@ -19,6 +19,11 @@ const (
 	lookEvery = 100 * time.Millisecond
 	lookTimes = 5
 
+	// buildBudget and buildShare keep what go build does not want below a quarter of what
+	// is fetched, and below two zips of usual size at the start.
+	buildBudget = 2 << 20
+	buildShare  = 3
+
 	// nearLink is the time of a small fetch below which guessing costs more processor
 	// time than it saves in waiting.
 	nearLink = 15 * time.Millisecond
@@ -42,6 +47,7 @@ type plan struct {
 	project *Project                // that go works in, once it is found
 	looks   int                     // how often it was looked for
 	looked  time.Time
+	looking bool
 
 	public map[string]bool  // module paths that a client or a public .mod has named
 	latent map[string][]job // what the project needs of each module path, until that is public
@@ -91,7 +97,7 @@ func (p *plan) asked(key cache.Key, held bool, now time.Time) {
 	}
 	if !held && p.project == nil && p.looks < lookTimes && now.Sub(p.looked) > lookEvery {
 		p.looks, p.looked = p.looks+1, now
-		p.queue.look = true
+		p.queue.look, p.looking = true, true
 	}
 }
 
@@ -165,6 +171,9 @@ func (p *plan) learn(j job, file *modfile.File) {
 	spread := j.spread || !prunes(file)
 	for _, r := range file.Require {
 		p.publish(r.Mod.Path)
+		if !r.Indirect && p.wanted[j.key.Sibling(cache.Zip)] {
+			p.queue.near[r.Mod.Path] = true
+		}
 		higher := semver.Compare(r.Mod.Version, p.highest[r.Mod.Path]) > 0
 		if higher {
 			p.highest[r.Mod.Path] = r.Mod.Version
@@ -190,8 +199,12 @@ func prunes(file *modfile.File) bool {
 	return file.Go != nil && semver.Compare("v"+file.Go.Version, "v1.17") >= 0
 }
 
-// take returns the next job of a lane.
+// take returns the next job of a lane. No zip is begun while it is being found out
+// whether the command wants any.
 func (p *plan) take(lane laneName) (job, bool) {
+	if lane == zipLane && (p.looking || p.project != nil && !p.project.Zips) {
+		return job{}, false
+	}
 	return p.queue.take(lane, func(j job) bool {
 		if j.guess {
 			mod := j.key.Module()
@@ -219,62 +232,14 @@ func (p *plan) far() bool {
 	return sorted[len(sorted)/2] >= nearLink
 }
 
-// adopt looks among the projects for the one in which go asks what it asks.
-func (p *plan) adopt(projects []Project) {
-	i := slices.IndexFunc(projects, func(project Project) bool {
-		return slices.ContainsFunc(project.Requires, func(mod module.Version) bool {
-			return p.wanted[mustKey(mod, cache.Mod)] || p.wanted[mustKey(mod, cache.Zip)]
-		})
-	})
-	if i < 0 || p.project != nil {
-		return
+// budget is how many bytes of zips may lie there unasked. Go build asks for the zips of
+// what is imported, and what that is no go.mod tells: so what was of use bounds what may
+// turn out to be none.
+func (p *plan) budget(used int64) int64 {
+	if p.graph {
+		return p.opts.Budget
 	}
-	p.project = &projects[i]
-	for _, mod := range p.project.Requires {
-		p.need(job{key: mustKey(mod, cache.Mod), learn: true, tier: own})
-		if p.project.Zips {
-			p.need(job{key: mustKey(mod, cache.Info), tier: own})
-			p.need(job{key: mustKey(mod, cache.Zip), tier: own})
-		}
-	}
-	for _, mod := range p.project.Sums {
-		if p.graph {
-			p.need(job{key: mustKey(mod, cache.Mod), learn: true, tier: deep})
-		}
-	}
-	for modPath := range p.latent {
-		if p.public[modPath] {
-			p.release(modPath)
-		}
-	}
-}
-
-// need notes what the project needs.
-func (p *plan) need(j job) {
-	modPath := j.key.Module().Path
-	if modPath == "" || p.opts.Private(modPath) || slices.ContainsFunc(p.project.Private, func(patterns string) bool {
-		return module.MatchPrefixPatterns(patterns, modPath)
-	}) {
-		return
-	}
-	p.latent[modPath] = append(p.latent[modPath], j)
-}
-
-// publish notes that a module path is no secret: a client has asked for it, or the .mod
-// of a public module names it. Which of its versions the project needs follows.
-func (p *plan) publish(modPath string) {
-	if !p.public[modPath] {
-		p.public[modPath] = true
-		p.release(modPath)
-	}
-}
-
-// release queues what the project needs of a module.
-func (p *plan) release(modPath string) {
-	for _, j := range p.latent[modPath] {
-		p.push(j)
-	}
-	delete(p.latent, modPath)
+	return min(p.opts.Budget, buildBudget+used/buildShare)
 }
 
 // mustKey makes a key to look up with: the zero Key, for which nobody asks, of what is

@@ -181,7 +181,7 @@ func (p *Prefetch) work(ctx context.Context, lane laneName) {
 
 // take returns the next job of a lane that may be begun. p.mu is held.
 func (p *Prefetch) take(lane laneName) (job, bool) {
-	if lane == zipLane && p.books.ahead() >= p.opts.Budget {
+	if lane == zipLane && p.books.ahead() >= p.plan.budget(p.books.used()) {
 		return job{}, false
 	}
 	j, ok := p.plan.take(lane)

@@ -324,7 +324,7 @@ func TestTheProjectOfTheCommandIsFetched(t *testing.T) {
 	}{
 		{"go mod download", cache.Mod, true, []string{"a.info", "a.mod", "a.zip", "b.info", "b.mod", "b.zip", "c.mod"}},
 		{"go build", cache.Zip, true, []string{"a.info", "a.mod", "b.info", "b.mod", "b.zip"}},
-		{"go mod graph", cache.Mod, false, []string{"a.info", "a.mod", "a.zip", "b.mod", "c.mod"}},
+		{"go mod graph", cache.Mod, false, []string{"a.info", "a.mod", "b.mod", "c.mod"}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -373,6 +373,33 @@ func TestTheBudgetBoundsWhatNobodyAsksFor(t *testing.T) {
 		time.Sleep(20 * trip)
 		if got := len(o.log(".zip")); got <= before {
 			t.Errorf("no zip fetched after a client asked for four")
+		}
+	})
+}
+
+func TestABuildFetchesWhatIsImportedFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mods := map[string]string{}
+		var project Project
+		project.Zips = true
+		var indirect []string
+		for i := range 20 {
+			name := fmt.Sprintf("m%02d@v1.0.0", i)
+			mods[name] = goMod(name, "1.20")
+			project.Requires = append(project.Requires, key(name, cache.Mod).Module())
+			if i > 0 && i < 19 {
+				indirect = append(indirect, name+" // indirect")
+			}
+		}
+		mods["m00@v1.0.0"] = goMod("m00@v1.0.0", "1.20", append(indirect, "m19@v1.0.0")...)
+		o := origins(mods)
+		p := rig(t, o, Options{Projects: func() []Project { return []Project{project} }})
+		p.Asked(key("m00@v1.0.0", cache.Zip), false)
+		time.Sleep(30 * trip)
+		got := o.log(".zip")
+		// Zips are 1 MiB: the budget of a build that has used nothing yet is 2 of them.
+		if len(got) == 0 || got[0] != "m19/@v/v1.0.0.zip" || len(got) > 2+zipSlots {
+			t.Errorf("zips fetched: %q, want that of the direct requirement first and few others", got)
 		}
 	})
 }

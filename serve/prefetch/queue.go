@@ -39,11 +39,12 @@ type queue struct {
 	queued map[cache.Key]bool
 	lanes  [2][]job
 	at     map[cache.Kind]string // module path that the client has reached
+	near   map[string]bool       // module paths whose packages what was asked for imports
 	look   bool
 }
 
 func newQueue() queue {
-	return queue{queued: make(map[cache.Key]bool), at: make(map[cache.Kind]string)}
+	return queue{queued: make(map[cache.Key]bool), at: make(map[cache.Kind]string), near: make(map[string]bool)}
 }
 
 // reach notes where in its order the client is.
@@ -88,13 +89,16 @@ func (q *queue) take(lane laneName, wanted func(job) bool) (job, bool) {
 	return j, true
 }
 
-// before orders jobs by tier, and inside of one as go asks: by module path, from where
-// the client is.
+// before orders jobs by tier, and inside of one as go asks: what is imported by what it
+// has, then by module path from where it is.
 func (q *queue) before(a, b job) bool {
+	aPath, bPath := a.key.Module().Path, b.key.Module().Path
 	if a.tier != b.tier {
 		return a.tier < b.tier
 	}
-	aPath, bPath := a.key.Module().Path, b.key.Module().Path
+	if q.near[aPath] != q.near[bPath] {
+		return q.near[aPath]
+	}
 	aPassed, bPassed := aPath < q.at[a.key.Kind()], bPath < q.at[b.key.Kind()]
 	if aPassed != bPassed {
 		return bPassed
