@@ -2,9 +2,7 @@ package mirror
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"runtime/debug"
 	"sync"
@@ -43,6 +41,7 @@ type flights struct {
 type flight struct {
 	waiters int             // guarded by flights.mu
 	reads   int             // guarded by flights.mu; pieces of a body that have come
+	stood   time.Duration   // how long it has stood back, known to its own goroutine alone
 	urgent  chan struct{}   // closed once a client waits
 	ctx     context.Context // of the fill: outlives the client that began it
 	cancel  context.CancelFunc
@@ -68,7 +67,7 @@ func (f *flights) do(ctx context.Context, id flightKey, fill fillFunc) (*cache.E
 	case <-ctx.Done():
 		return nil, "", ctx.Err()
 	}
-	if !first && background(fl.ctx) && !background(ctx) && errors.Is(fl.err, fs.ErrNotExist) {
+	if !first && fl.err != nil && background(fl.ctx) && !background(ctx) {
 		// It was begun for no client and so has not asked everybody, see
 		// [upstream.Background]. The next flight is a client's own.
 		return f.do(ctx, id, fill)
@@ -96,6 +95,7 @@ func (f *flights) join(ctx context.Context, id flightKey) (fl *flight, first boo
 	if awaited {
 		fl.hurry()
 	}
+	ctx = upstream.WithAwaited(ctx, fl.urgent)
 	ctx = upstream.WithTurn(context.WithoutCancel(ctx), func(ctx context.Context) { f.turn(ctx, fl) })
 	fl.ctx, fl.cancel = context.WithCancel(ctx)
 	if f.current == nil {

@@ -41,8 +41,9 @@ type Options struct {
 	Announce func(context.Context, module.Version)
 
 	// Asked is told of each request of a client before it is answered; held says that
-	// the cache has the answer. It must not wait. May be nil.
-	Asked func(key cache.Key, held bool)
+	// the cache has the answer. What it returns is called when Get does. It must not
+	// wait. May be nil.
+	Asked func(key cache.Key, held bool) (answered func())
 
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil discards
@@ -93,7 +94,7 @@ func (m *Mirror) Get(ctx context.Context, key cache.Key) (*Answer, error) {
 	tree := m.tree(key)
 	held := m.held(tree, key)
 	fresh := freshness(tree, key.Kind(), held, m.opts.Now()) == use
-	m.asked(ctx, key, fresh)
+	defer m.asked(ctx, key, fresh)()
 	if fresh {
 		return m.answer(ctx, key, held, Hit)
 	}
@@ -118,10 +119,11 @@ func (m *Mirror) Get(ctx context.Context, key cache.Key) (*Answer, error) {
 
 // asked tells of a request of a client. What came through another gomirror is that
 // one's to look ahead for.
-func (m *Mirror) asked(ctx context.Context, key cache.Key, held bool) {
-	if m.opts.Asked != nil && !background(ctx) && !upstream.Hopped(ctx) {
-		m.opts.Asked(key, held)
+func (m *Mirror) asked(ctx context.Context, key cache.Key, held bool) (answered func()) {
+	if m.opts.Asked == nil || background(ctx) || upstream.Hopped(ctx) {
+		return func() {}
 	}
+	return m.opts.Asked(key, held)
 }
 
 // answer gives an entry to the client. A remembered "not found" is an error again.

@@ -13,6 +13,10 @@ const (
 	// between the pieces of a body on a link that is busy with it.
 	standBack = 20 * time.Millisecond
 
+	// standLimit is how long it does so in all: what clients wait for may trickle in for
+	// hours.
+	standLimit = 10 * time.Second
+
 	// smallReads is up to how many pieces a body takes no room worth standing back for:
 	// a .mod or .info is one.
 	smallReads = 3
@@ -49,9 +53,10 @@ func (f *flights) turn(ctx context.Context, fl *flight) {
 		f.mu.Lock()
 		rest := standBack - time.Since(f.moved)
 		f.mu.Unlock()
-		if rest <= 0 {
+		if rest <= 0 || fl.stood >= standLimit {
 			return
 		}
+		fl.stood += rest
 		wait := time.NewTimer(rest)
 		select {
 		case <-wait.C:

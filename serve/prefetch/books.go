@@ -108,10 +108,33 @@ func (b *books) sweep(now time.Time) {
 // ahead is how many bytes of zips lie there that nobody has asked for yet.
 func (b *books) ahead() int64 { return b.zips }
 
+// full reports whether more could not be accounted for.
+func (b *books) full() bool { return len(b.open) >= bookLimit }
+
 // used is how many bytes were of use.
 func (b *books) used() int64 { return b.total.UsedBytes }
 
 func (b *books) sum(now time.Time) Stats {
 	b.sweep(now)
 	return b.total
+}
+
+// Stats says what fetching ahead was good for since the start. Bytes are those that
+// came from upstreams.
+type Stats struct {
+	Fetched      int64 `json:"fetched"`       // files
+	FetchedBytes int64 `json:"fetched_bytes"` // of them
+	Used         int64 `json:"used"`          // of these files, a client asked for
+	UsedBytes    int64 `json:"used_bytes"`    // of them
+	Wasted       int64 `json:"wasted"`        // of these files, nobody asked for in 10 minutes
+	WastedBytes  int64 `json:"wasted_bytes"`  // of them
+	Ready        int64 `json:"ready"`         // requests that found their answer in the cache for it
+	Joined       int64 `json:"joined"`        // requests that found it on its way
+}
+
+// Stats returns the counts so far.
+func (p *Prefetch) Stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.books.sum(p.opts.Now())
 }

@@ -73,7 +73,7 @@ func (p *plan) asked(key cache.Key, held bool, now time.Time) {
 	case key.Kind() == cache.List || key.Kind() == cache.Latest:
 		p.listed[mod.Path] = true
 		return
-	case !key.Immutable() || p.opts.Private(mod.Path):
+	case !key.Immutable() || p.private(mod.Path):
 		return
 	}
 	p.wanted[key] = true
@@ -148,7 +148,7 @@ func (p *plan) whole(mod module.Version) {
 	if v := p.highest[mod.Path]; semver.Compare(v, mod.Version) > 0 {
 		return // go will take the higher one
 	}
-	if key, ok := keyOf(mod, cache.Info); ok && !p.opts.Private(mod.Path) {
+	if key, ok := keyOf(mod, cache.Info); ok && !p.private(mod.Path) {
 		p.push(job{key: key, tier: own})
 		p.push(job{key: key.Sibling(cache.Zip), tier: own})
 	}
@@ -170,6 +170,9 @@ func (p *plan) learn(j job, file *modfile.File) {
 	p.learned[mod] = true
 	spread := j.spread || !prunes(file)
 	for _, r := range file.Require {
+		if p.private(r.Mod.Path) || len(p.highest) >= queueLimit {
+			continue
+		}
 		p.publish(r.Mod.Path)
 		if !r.Indirect && p.wanted[j.key.Sibling(cache.Zip)] {
 			p.queue.near[r.Mod.Path] = true
@@ -179,7 +182,7 @@ func (p *plan) learn(j job, file *modfile.File) {
 			p.highest[r.Mod.Path] = r.Mod.Version
 		}
 		key, ok := keyOf(r.Mod, cache.Mod)
-		if !ok || !p.graph || p.opts.Private(r.Mod.Path) {
+		if !ok || !p.graph {
 			continue
 		}
 		switch {

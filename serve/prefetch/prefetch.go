@@ -22,6 +22,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/mod/modfile"
@@ -87,10 +88,12 @@ type Options struct {
 
 // Prefetch fetches ahead.
 type Prefetch struct {
-	opts Options
+	opts  Options
+	stuck atomic.Bool // a look for projects goes on
 
 	mu    sync.Mutex
 	plan  *plan         // guarded by mu
+	open  int           // guarded by mu; requests of clients that have no answer yet
 	books books         // guarded by mu
 	news  chan struct{} // guarded by mu; closed and renewed when there may be work
 }
@@ -119,21 +122,32 @@ func New(opts Options) *Prefetch {
 }
 
 // Asked is told of every request of a client before it is answered; held says that it
-// is answered from the cache. It does not wait.
-func (p *Prefetch) Asked(key cache.Key, held bool) {
+// is answered from the cache. It does not wait. What it returns is called once the
+// request has its answer.
+func (p *Prefetch) Asked(key cache.Key, held bool) (answered func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.opts.Now()
 	p.books.asked(key, now)
 	if p.opts.Mode == Off {
-		return
+		return func() {}
 	}
-	if now.Sub(p.plan.last) > quiet {
+	if p.over(now) {
 		p.plan = newPlan(p.opts, now)
 	}
+	p.open++
 	p.plan.asked(key, held, now)
 	p.wake()
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.open--
+		p.plan.last = p.opts.Now()
+	}
 }
+
+// over reports whether the pull that the plan is for has ended. p.mu is held.
+func (p *Prefetch) over(now time.Time) bool { return p.open == 0 && now.Sub(p.plan.last) > quiet }
 
 // wake tells the workers to look again. p.mu is held.
 func (p *Prefetch) wake() {
@@ -165,10 +179,10 @@ func (p *Prefetch) work(ctx context.Context, lane laneName) {
 	for {
 		p.mu.Lock()
 		j, ok := p.take(lane)
-		news := p.news
+		plan, news := p.plan, p.news
 		p.mu.Unlock()
 		if ok {
-			p.do(ctx, j)
+			p.do(ctx, plan, j)
 			continue
 		}
 		select {
@@ -181,7 +195,10 @@ func (p *Prefetch) work(ctx context.Context, lane laneName) {
 
 // take returns the next job of a lane that may be begun. p.mu is held.
 func (p *Prefetch) take(lane laneName) (job, bool) {
-	if lane == zipLane && p.books.ahead() >= p.plan.budget(p.books.used()) {
+	if p.over(p.opts.Now()) {
+		return job{}, false // nobody pulls any more
+	}
+	if lane == zipLane && (p.books.full() || p.books.ahead() >= p.plan.budget(p.books.used())) {
 		return job{}, false
 	}
 	j, ok := p.plan.take(lane)
@@ -193,9 +210,9 @@ func (p *Prefetch) take(lane laneName) (job, bool) {
 
 // do fetches a key and learns from a .mod. An error is no loss: who asks for the key
 // itself will meet it, and be told.
-func (p *Prefetch) do(ctx context.Context, j job) {
+func (p *Prefetch) do(ctx context.Context, plan *plan, j job) {
 	if j.look {
-		p.adopt(p.opts.Projects())
+		p.look(ctx, plan)
 		return
 	}
 	start := p.opts.Now()
@@ -216,19 +233,39 @@ func (p *Prefetch) do(ctx context.Context, j job) {
 	defer p.mu.Unlock()
 	p.books.end(j.key, size, now)
 	if size > 0 && j.key.Kind() != cache.Zip {
-		p.plan.took(now.Sub(start))
+		plan.took(now.Sub(start))
 	}
 	if file != nil {
-		p.plan.learn(j, file)
+		plan.learn(j, file)
 	}
 	p.wake()
 }
 
-// adopt gives the projects to the plan.
-func (p *Prefetch) adopt(projects []Project) {
+// lookTime is how long the search for the project may take: it reads a few small files,
+// and a folder may be on a network that is down.
+const lookTime = 500 * time.Millisecond
+
+// look gives the projects in which go works to the plan. While a look is stuck there is
+// no other.
+func (p *Prefetch) look(ctx context.Context, plan *plan) {
+	var projects []Project
+	if p.stuck.CompareAndSwap(false, true) {
+		found := make(chan []Project, 1)
+		go func() { // ends when the file system answers
+			found <- p.opts.Projects()
+			p.stuck.Store(false)
+		}()
+		late := time.NewTimer(lookTime)
+		defer late.Stop()
+		select {
+		case projects = <-found:
+		case <-late.C:
+		case <-ctx.Done():
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.plan.adopt(projects)
+	plan.adopt(projects)
 	p.wake()
 }
 
@@ -238,8 +275,8 @@ const parsedMod = 256 << 10
 // parse reads a .mod as go reads that of a dependency. Nil says that it can't be read,
 // which go will tell.
 func parse(r io.Reader) *modfile.File {
-	text, err := io.ReadAll(io.LimitReader(r, parsedMod))
-	if err != nil {
+	text, err := io.ReadAll(io.LimitReader(r, parsedMod+1))
+	if err != nil || len(text) > parsedMod {
 		return nil
 	}
 	file, err := modfile.ParseLax("go.mod", text, nil)
@@ -247,26 +284,6 @@ func parse(r io.Reader) *modfile.File {
 		return nil
 	}
 	return file
-}
-
-// Stats says what fetching ahead was good for since the start. Bytes are those that
-// came from upstreams.
-type Stats struct {
-	Fetched      int64 `json:"fetched"`       // files
-	FetchedBytes int64 `json:"fetched_bytes"` // of them
-	Used         int64 `json:"used"`          // of these files, a client asked for
-	UsedBytes    int64 `json:"used_bytes"`    // of them
-	Wasted       int64 `json:"wasted"`        // of these files, nobody asked for in 10 minutes
-	WastedBytes  int64 `json:"wasted_bytes"`  // of them
-	Ready        int64 `json:"ready"`         // requests that found their answer in the cache for it
-	Joined       int64 `json:"joined"`        // requests that found it on its way
-}
-
-// Stats returns the counts so far.
-func (p *Prefetch) Stats() Stats {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.books.sum(p.opts.Now())
 }
 
 // keyOf makes a key of a version that a .mod or go.sum names; ok is false for what is

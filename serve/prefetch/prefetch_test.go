@@ -404,6 +404,57 @@ func TestABuildFetchesWhatIsImportedFirst(t *testing.T) {
 	})
 }
 
+func TestAHostileGraphIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// Each module requires 100 more, to the depth that its name has.
+		mods := map[string]string{}
+		var grow func(name string, depth int)
+		grow = func(name string, depth int) {
+			var requires []string
+			for i := 0; depth > 0 && i < 100; i++ {
+				child := fmt.Sprintf("%sx%d", name, i)
+				requires = append(requires, child+"@v1.0.0")
+				if i == 0 {
+					grow(child, depth-1)
+				}
+			}
+			mods[name+"@v1.0.0"] = goMod(name, "1.13", requires...)
+		}
+		grow("a", 200)
+		o := origins(mods)
+		p := rig(t, o, Options{Mode: Metadata})
+		answered := p.Asked(key("a@v1.0.0", cache.Mod), false)
+		time.Sleep(2000 * trip)
+		if got := len(o.log("")); got > queueLimit {
+			t.Errorf("%d fetches, want %d at most", got, queueLimit)
+		}
+		answered() // go is gone
+		time.Sleep(quiet + time.Second)
+		p.Asked(key("a@v1.0.0", cache.Mod), true)()
+		time.Sleep(quiet + 2*trip)
+		before := len(o.log(""))
+		time.Sleep(100 * trip)
+		if got := len(o.log("")); got != before {
+			t.Errorf("%d fetches more with nobody there", got-before)
+		}
+	})
+}
+
+func TestAStuckFolderHoldsNothingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := origins(map[string]string{"a@v1.0.0": goMod("a@v1.0.0", "1.20"), "b@v1.0.0": goMod("b@v1.0.0", "1.20")})
+		forever := make(chan struct{})
+		defer close(forever)
+		p := rig(t, o, Options{Projects: func() []Project { <-forever; return nil }})
+		p.Asked(key("a@v1.0.0", cache.Mod), false)
+		p.Asked(key("b@v1.0.0", cache.Mod), false)
+		time.Sleep(lookTime + 5*trip)
+		if got := len(o.log(".zip")); got != 2 {
+			t.Errorf("%d zips fetched, want 2", got)
+		}
+	})
+}
+
 func TestStats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := origins(map[string]string{

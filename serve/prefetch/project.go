@@ -20,7 +20,10 @@ type Project struct {
 	Requires []module.Version // as they are after replacements, in go's order
 	Sums     []module.Version // whose .mod files go.sum knows; nil without a go.sum
 	Zips     bool             // the go command that runs there wants zips
-	Private  []string         // GOPRIVATE, GONOPROXY and GONOSUMDB of that command
+	Private  []string         // patterns: GOPRIVATE, GONOPROXY and GONOSUMDB of that command
+	Replaced []string         // module paths that have something else in their place
+
+	private func(modPath string) bool // matches Private
 }
 
 // fileLimit is the size up to which a go.mod or go.sum is read. Kubernetes' have 15 and
@@ -47,6 +50,11 @@ func readProject(dir string) (Project, error) {
 		return Project{}, err
 	}
 	project := Project{Requires: required(file)}
+	for _, r := range file.Replace {
+		if r.New.Path != r.Old.Path {
+			project.Replaced = append(project.Replaced, r.Old.Path)
+		}
+	}
 	if text, err := readFile(filepath.Join(root, "go.sum")); err == nil {
 		project.Sums = readSums(text)
 	}
@@ -68,11 +76,14 @@ func findModule(dir string) (string, error) {
 }
 
 func readFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
+	f, err := os.OpenFile(name, os.O_RDONLY|nonblock, 0) // not to wait for who writes a FIFO
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(errors.New("no regular file"), err)
+	}
 	text, err := io.ReadAll(io.LimitReader(f, fileLimit+1))
 	if err == nil && len(text) > fileLimit {
 		err = errors.New("larger than any that go wrote")

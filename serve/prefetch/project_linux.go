@@ -8,6 +8,8 @@ import (
 	"syscall"
 )
 
+const nonblock = syscall.O_NONBLOCK
+
 // Running returns the projects in which this user's go commands run now, by the
 // folders that they work in, see proc(5). Only go.mod and go.sum are read there. through
 // tells from the GOPROXY in the command's environment whether it asks us; one that has
@@ -26,6 +28,10 @@ func Running(through func(goproxy string) bool) []Project {
 		if comm, err := os.ReadFile(proc + "/comm"); err != nil || string(comm) != "go\n" || !ours(proc) {
 			continue
 		}
+		// The folder of a container's process is another one here.
+		if !sameRoot(proc) {
+			continue
+		}
 		env := variables(proc)
 		if goproxy := env["GOPROXY"]; goproxy != "" && !through(goproxy) {
 			continue
@@ -40,7 +46,9 @@ func Running(through func(goproxy string) bool) []Project {
 			continue
 		}
 		project.Zips = wantsZips(arguments(proc))
-		project.Private = []string{env["GOPRIVATE"], env["GONOPROXY"], env["GONOSUMDB"]}
+		for _, name := range []string{"GOPRIVATE", "GONOPROXY", "GONOSUMDB"} {
+			project.Private = append(project.Private, strings.Split(env[name], ",")...)
+		}
 		projects = append(projects, project)
 	}
 	return projects
@@ -55,6 +63,13 @@ func ours(proc string) bool {
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	return ok && int(stat.Uid) == os.Getuid()
+}
+
+// sameRoot reports whether a process sees the file system as we do.
+func sameRoot(proc string) bool {
+	theirs, err := os.Readlink(proc + "/ns/mnt")
+	own, ownErr := os.Readlink("/proc/self/ns/mnt")
+	return err == nil && ownErr == nil && theirs == own
 }
 
 // arguments returns those of a process, without its name.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/mod/module"
 )
 
@@ -37,6 +38,7 @@ not a line
 	v := func(path, version string) module.Version {
 		return module.Version{Path: "example.com/" + path, Version: version}
 	}
+	replaced := []string{"example.com/local", "example.com/forked"}
 	tests := []struct {
 		name  string
 		files map[string]string
@@ -44,12 +46,15 @@ not a line
 		fails bool
 	}{
 		{"without go.sum", map[string]string{"go.mod": goMod},
-			Project{Requires: []module.Version{v("a", "v1.0.0"), v("b", "v1.0.0"), v("fork", "v1.1.0")}}, false},
+			Project{Requires: []module.Version{v("a", "v1.0.0"), v("b", "v1.0.0"), v("fork", "v1.1.0")}, Replaced: replaced}, false},
 		{"with go.sum", map[string]string{"go.mod": goMod, "go.sum": goSum}, Project{
 			Requires: []module.Version{v("a", "v1.0.0"), v("b", "v1.0.0"), v("fork", "v1.1.0")},
 			Sums:     []module.Version{v("a", "v1.0.0"), v("b", "v1.0.0"), v("fork", "v1.1.0"), v("old", "v0.1.0")},
+			Replaced: replaced,
 		}, false},
 		{"of a later Go", map[string]string{"go.mod": "module example.com/main\n\ngo 1.99\n\nwish for speed\n\nrequire example.com/a v1.0.0\n"},
+			Project{Requires: []module.Version{v("a", "v1.0.0")}}, false},
+		{"a folder for go.sum", map[string]string{"go.mod": "require example.com/a v1.0.0\n", "go.sum/x": ""},
 			Project{Requires: []module.Version{v("a", "v1.0.0")}}, false},
 		{"no go.mod", nil, Project{}, true},
 		{"too large", map[string]string{"go.mod": strings.Repeat("/", fileLimit+1)}, Project{}, true},
@@ -63,6 +68,9 @@ not a line
 				t.Fatal(err)
 			}
 			for name, text := range test.files {
+				if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o700); err != nil {
+					t.Fatal(err)
+				}
 				if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -71,7 +79,7 @@ not a line
 			if (err != nil) != test.fails {
 				t.Fatalf("error is %v", err)
 			}
-			if diff := cmp.Diff(got, test.want); diff != "" {
+			if diff := cmp.Diff(got, test.want, cmpopts.IgnoreUnexported(Project{})); diff != "" {
 				t.Errorf("got, want: %s", diff)
 			}
 		})

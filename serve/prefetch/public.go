@@ -6,6 +6,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/gomirror/gomirror/cache"
+	"github.com/gomirror/gomirror/serve/upstream"
 )
 
 // adopt looks among the projects for the one in which go asks what it asks.
@@ -20,6 +21,8 @@ func (p *plan) adopt(projects []Project) {
 		return
 	}
 	p.project = &projects[i]
+	p.project.private = upstream.MatchPrivate(p.project.Private)
+	p.queue.drop(func(j job) bool { return p.private(j.key.Module().Path) })
 	for _, mod := range p.project.Requires {
 		p.need(job{key: mustKey(mod, cache.Mod), learn: true, tier: own})
 		if p.project.Zips {
@@ -42,12 +45,19 @@ func (p *plan) adopt(projects []Project) {
 // need notes what the project needs.
 func (p *plan) need(j job) {
 	modPath := j.key.Module().Path
-	if modPath == "" || p.opts.Private(modPath) || slices.ContainsFunc(p.project.Private, func(patterns string) bool {
-		return module.MatchPrefixPatterns(patterns, modPath)
-	}) {
+	if modPath == "" || p.private(modPath) {
 		return
 	}
 	p.latent[modPath] = append(p.latent[modPath], j)
+}
+
+// private reports whether a module is not to be fetched ahead: by our patterns, by those
+// of the command that runs, or since its project has a folder in its place.
+func (p *plan) private(modPath string) bool {
+	if p.opts.Private(modPath) {
+		return true
+	}
+	return p.project != nil && (slices.Contains(p.project.Replaced, modPath) || p.project.private(modPath))
 }
 
 // publish notes that a module path is no secret: a client has asked for it, or the .mod

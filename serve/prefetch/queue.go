@@ -1,6 +1,7 @@
 package prefetch
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/gomirror/gomirror/cache"
@@ -50,8 +51,12 @@ func newQueue() queue {
 // reach notes where in its order the client is.
 func (q *queue) reach(key cache.Key) { q.at[key.Kind()] = key.Module().Path }
 
+// queueLimit bounds what one pull can make us ask for: a hostile .mod may require ten
+// thousand modules that each require as many. Kubernetes' graph has some 1,500.
+const queueLimit = 5_000
+
 func (q *queue) push(j job) {
-	if q.queued[j.key] {
+	if q.queued[j.key] || len(q.queued) >= queueLimit {
 		return
 	}
 	q.queued[j.key] = true
@@ -60,6 +65,13 @@ func (q *queue) push(j job) {
 		lane = zipLane
 	}
 	q.lanes[lane] = append(q.lanes[lane], j)
+}
+
+// drop removes jobs.
+func (q *queue) drop(unwanted func(job) bool) {
+	for lane := range q.lanes {
+		q.lanes[lane] = slices.DeleteFunc(q.lanes[lane], unwanted)
+	}
 }
 
 // take removes the job that go will want first, and all that are not wanted any more.

@@ -30,6 +30,9 @@ func widthIn(n int64, t tlog.Tile) int {
 // tile returns a verified tile from our copy, or else from the remotes. The error Is
 // fs.ErrNotExist if no tree that we can see has it.
 func (c *client) tile(ctx context.Context, t tlog.Tile) ([]byte, error) {
+	if t.L > topLevel || t.N >= farTile>>(tileHeight*t.L) {
+		return nil, fs.ErrNotExist // what follows would overflow
+	}
 	if data, err := c.heldTile(t); err == nil {
 		return data, nil
 	}
@@ -40,9 +43,6 @@ func (c *client) tile(ctx context.Context, t tlog.Tile) ([]byte, error) {
 	if widthIn(newest.tree.N, t) < t.W {
 		// Whoever asks has seen a newer head than we have, from elsewhere.
 		size := (t.N<<tileHeight + int64(t.W)) << (tileHeight * t.L)
-		if t.L > topLevel || t.N >= farTile {
-			return nil, fs.ErrNotExist
-		}
 		if newest, err = c.advance(ctx, size); err != nil {
 			return nil, err
 		}

@@ -173,7 +173,11 @@ func (b *body) mend(fault error) {
 		b.err = err
 	case err != nil:
 		b.err = &cutError{b.host(), b.got, err}
+	case next.total == 0 && b.pull.starts >= fullTries:
+		next.close()
+		b.err = cut
 	case next.total == 0:
+		b.pull.starts++
 		b.fresh, b.err = next, errStartOver
 	default:
 		b.from, b.r, b.want, b.spliced = next, next.resp.Body, next.total, true

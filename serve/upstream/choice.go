@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -23,6 +24,9 @@ const (
 	probeWait = 2 * time.Second
 )
 
+// errBackground is why direct was not asked.
+var errBackground = errors.New("nobody waits for it yet")
+
 // choice is a run of entries with "|" between them. The user does not mind which of
 // them answers, so the ones that are well and quick are asked first, another is asked
 // beside one that is silent, and all are asked again while none has an answer.
@@ -42,7 +46,16 @@ func (g choice) split() (proxies []step, tail *step) {
 func (p *pursuit) group(ctx context.Context, g choice) (over bool, err error) {
 	pending, tail := g.split()
 	direct := tail != nil && tail.URL == wordDirect
-	if direct && !p.c.asks(p.req.Key) {
+	switch {
+	case direct && IsBackground(ctx):
+		// A clone is not begun on a guess. Who asks for the key itself is told what
+		// direct says, so this must not be the answer.
+		direct, tail = false, nil
+		p.failed.add(g.steps[len(g.steps)-1], errBackground)
+		if len(pending) == 0 {
+			return false, nil
+		}
+	case direct && !p.c.asks(p.req.Key):
 		direct, tail = false, nil
 	}
 	pauses := &backoff.ExponentialBackOff{

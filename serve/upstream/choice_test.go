@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -500,4 +501,39 @@ func TestAllDownHeld(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A fetch that nobody waits for asks no origin, and says so as no "not found".
+func TestBackgroundAsksNoOrigin(t *testing.T) {
+	srv := httptest.NewServer(http.NotFoundHandler())
+	defer srv.Close()
+	for _, list := range []string{srv.URL + ",direct", srv.URL + "|direct", "direct"} {
+		t.Run(strings.ReplaceAll(list, srv.URL, "PROXY"), func(t *testing.T) {
+			entries, err := upstream.ParseList(list)
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked := 0
+			chain, err := upstream.NewChain(upstream.ChainOptions{Entries: entries, Client: srv.Client(), Direct: origin(func() { asked++ })})
+			if err != nil {
+				t.Fatal(err)
+			}
+			req := upstream.Request{Key: parseKey(t, "example.com/m/@v/v1.0.0.mod")}
+			ignore := func(cache.Key, cache.Meta, io.Reader) error { return nil }
+			if err := chain.Fetch(upstream.Background(t.Context()), req, ignore); err == nil || asked != 0 {
+				t.Errorf("in the background: %v, the origin was asked %d times", err, asked)
+			}
+			if err := chain.Fetch(t.Context(), req, ignore); err != nil || asked != 1 {
+				t.Errorf("for a client: %v, the origin was asked %d times, want once", err, asked)
+			}
+		})
+	}
+}
+
+// origin is a direct source that has everything.
+type origin func()
+
+func (o origin) Fetch(context.Context, upstream.Request, upstream.Sink) error {
+	o()
+	return nil
 }

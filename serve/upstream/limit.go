@@ -65,9 +65,14 @@ func (l *hostLimits) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 	}
 	for _, place := range places {
+		var hurry <-chan struct{}
+		if place != gate.all {
+			hurry = awaited(req.Context())
+		}
 		select {
 		case place <- struct{}{}:
 			held = append(held, place)
+		case <-hurry: // those places are not for what a client waits for
 		case <-req.Context().Done():
 			leave()
 			return nil, req.Context().Err()

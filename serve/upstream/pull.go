@@ -29,6 +29,7 @@ type pull struct {
 	idle   int       // since the last new byte
 	far    int64     // how much of the file has been seen
 	fault  error     // what ended the last try
+	starts int       // bodies that could not be continued and began anew
 	whole  bool      // nothing is put together any more
 	until  time.Time // limit on the search for a connection; zero while there is one
 	barred time.Time // limit on waiting for the upstream's breaker; zero for none
@@ -128,7 +129,7 @@ func (q *pull) pause(ctx context.Context) error {
 		delay += busy.after
 	}
 	switch {
-	case !transient(q.fault), q.idle >= q.limit,
+	case !transient(q.fault), q.idle >= q.limit, q.tries >= maxTries,
 		q.quick && q.idle > 0 && timedOut(q.fault), // that was long enough
 		!q.until.IsZero() && !time.Now().Add(delay).Before(q.until):
 		return q.end(q.fault)

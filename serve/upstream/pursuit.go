@@ -45,7 +45,7 @@ func (p *pursuit) askOne(ctx context.Context, s step, quick bool) (over bool, er
 		p.failed.skip(s)
 		return false, nil
 	}
-	err = p.ask(p.prepare(ctx, s, quick), s, quick, p.watch(s, p.sink))
+	err = p.ask(p.prepare(ctx, s, quick), s, quick, p.watch(ctx, s, p.sink))
 	if p.over(ctx, err) {
 		return true, err
 	}
@@ -99,12 +99,13 @@ func (p *pursuit) passes(g choice) bool {
 }
 
 // watch returns sink with an eye on what it and the body do.
-func (p *pursuit) watch(s step, sink Sink) Sink {
+func (p *pursuit) watch(ctx context.Context, s step, sink Sink) Sink {
 	return func(key cache.Key, meta cache.Meta, body io.Reader) error {
 		err := sink(key, meta, &pulseReader{body, p, s.health})
-		// A fault of our own disk, or the end of all interest, is no reason to go on.
+		// A fault of our own disk, or the end of all interest, is no reason to go on. Not
+		// by the error: a dial that timed out is a context.DeadlineExceeded as well.
 		var full *cache.FullError
-		if errors.As(err, &full) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		if errors.As(err, &full) || ctx.Err() != nil {
 			p.local.Store(true)
 		}
 		return err

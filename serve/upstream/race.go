@@ -142,7 +142,7 @@ func (r *race) start(ctx context.Context, s step, quick bool) *lane {
 		GotConn:              func(httptrace.GotConnInfo) { l.accepted.Store(true) },
 		GotFirstResponseByte: func() { l.answered.Store(true) },
 	})
-	sink := r.p.watch(s, r.p.sink)
+	sink := r.p.watch(ctx, s, r.p.sink)
 	go func() { // ends with the attempt, which ctx ends
 		l.err = r.p.ask(ctx, s, quick, func(key cache.Key, meta cache.Meta, body io.Reader) error {
 			return r.take(ctx, key, meta, body, sink)

@@ -19,6 +19,10 @@ const (
 	// quickTries is the same where another upstream may answer instead.
 	quickTries = 2
 
+	// maxTries ends the game of an upstream that sends a byte and breaks off for ever. The
+	// largest zip comes through in pieces of 500 KiB.
+	maxTries = 1000
+
 	// firstBackoff and maxBackoff bound the time between two tries.
 	firstBackoff = 100 * time.Millisecond
 	maxBackoff   = 5 * time.Second

@@ -4,6 +4,7 @@ import "context"
 
 type (
 	backgroundKey struct{}
+	awaitedKey    struct{}
 	turnKey       struct{}
 )
 
@@ -15,6 +16,19 @@ func Background(ctx context.Context) context.Context {
 
 // IsBackground reports whether ctx comes from [Background].
 func IsBackground(ctx context.Context) bool { return ctx.Value(backgroundKey{}) != nil }
+
+// WithAwaited returns a context for a fetch that clients may come to wait for: awaited
+// is closed then.
+func WithAwaited(ctx context.Context, awaited <-chan struct{}) context.Context {
+	return context.WithValue(ctx, awaitedKey{}, awaited)
+}
+
+// awaited returns a channel that is closed once a client waits. It is nil, and so never
+// ready, if none can come to.
+func awaited(ctx context.Context) <-chan struct{} {
+	ch, _ := ctx.Value(awaitedKey{}).(<-chan struct{})
+	return ch
+}
 
 // WithTurn returns a context for a fetch that takes turns with others: turn is called
 // before each piece of a body and returns when there is room for it.
