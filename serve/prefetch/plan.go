@@ -20,9 +20,9 @@ const (
 	lookTimes = 5
 
 	// buildBudget and buildShare keep what go build does not want below a quarter of what
-	// is fetched, and below two zips of usual size at the start.
-	buildBudget = 2 << 20
-	buildShare  = 3
+	// is fetched, and below a few zips at the start.
+	buildBudget = 4 << 20
+	buildShare  = 4
 
 	// nearLink is the time of a small fetch below which guessing costs more processor
 	// time than it saves in waiting.
