@@ -240,7 +240,7 @@ func (h *health) note(v verdict, err error) {
 	}
 	if v == alive || v == odd || v == bad {
 		h.failures++
-		h.lastErr = err
+		h.lastErr = telling(h.lastErr, err)
 	}
 	switch v {
 	case good, alive:
@@ -259,13 +259,21 @@ func (h *health) note(v verdict, err error) {
 		}
 		h.lastURL, h.lastFault = url, now
 		h.row++
-		h.lastBad = err
+		h.lastBad = telling(h.lastBad, err)
 		h.settle(err)
 	default:
 		if h.probe != nil {
 			h.settle(errMute)
 		}
 	}
+}
+
+// telling returns the error that says more: that time ran out says nothing about why.
+func telling(last, now error) error {
+	if last != nil && errors.Is(now, errReach) {
+		return last
+	}
+	return now
 }
 
 // settle tells the breaker: of the probe if there is one. The caller holds mu.
