@@ -163,9 +163,10 @@ func (a *assembly) read(context.Context) error {
 	})
 	a.mirror = mirror.New(mirror.Options{
 		Store:    a.store,
-		Source:   &upstream.Route{Private: private, Public: a.chain, Origin: a.direct("private")},
+		Source:   a.chain,
 		Offline:  a.s.offline,
 		Private:  private,
+		Origin:   a.direct("private"),
 		Verify:   a.sums.Verify,
 		Announce: a.sums.Announce,
 		Asked:    a.ahead.Asked,

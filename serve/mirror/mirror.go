@@ -24,12 +24,13 @@ import (
 // Options are the parts that a Mirror puts together.
 type Options struct {
 	Store   *cache.Store    // required
-	Source  upstream.Source // required
-	Offline bool            // never ask Source
+	Source  upstream.Source // of public modules; required
+	Offline bool            // ask nobody
 
-	// Private reports whether a module path is private: kept apart, and asked of its
-	// origin each time. Nil means that none is.
+	// Private reports whether a module path is private: kept apart, and asked of Origin
+	// alone. Nil means that none is.
 	Private func(modPath string) bool
+	Origin  upstream.Source // of private modules; required with Private
 
 	// Verify judges a checked draft before it is kept. It returns a
 	// *cache.ContradictionError if the checksum database has other bytes. Nil
@@ -162,6 +163,16 @@ func (m *Mirror) tree(key cache.Key) cache.Tree {
 	return cache.Public
 }
 
+// source is who is asked for what is missing in a tree. It goes by the tree that was
+// picked for the request, so that no change of patterns and no error of the origin can
+// lead from a private name to the public chain.
+func (m *Mirror) source(tree cache.Tree) upstream.Source {
+	if tree == cache.Private {
+		return m.opts.Origin
+	}
+	return m.opts.Source
+}
+
 // held opens what the store has, nil if that is nothing. A store that can't be read
 // is no reason to fail while an upstream answers.
 func (m *Mirror) held(tree cache.Tree, key cache.Key) *cache.Entry {
@@ -199,7 +210,7 @@ func (m *Mirror) fill(ctx context.Context, id flightKey) (landing, error) {
 	}
 	m.announce(ctx, key)
 	delivered := false
-	err := m.opts.Source.Fetch(ctx, req, func(k cache.Key, meta cache.Meta, body io.Reader) error {
+	err := m.source(tree).Fetch(ctx, req, func(k cache.Key, meta cache.Meta, body io.Reader) error {
 		unkept, err := m.keep(ctx, tree, k, meta, body)
 		switch {
 		case k == key && err == nil:

@@ -121,7 +121,7 @@ func newMirror(tb testing.TB, o *origin, change ...func(*Options)) *Mirror {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { store.Close() })
-	opts := Options{Store: store, Source: o}
+	opts := Options{Store: store, Source: o, Origin: o}
 	for _, c := range change {
 		c(&opts)
 	}
@@ -480,6 +480,27 @@ func TestPatternMovesNothing(t *testing.T) {
 }
 
 // A log without -v is pasted into bug reports.
+// TestPrivateIsAskedOfItsOrigin holds the promise no-leak at its root: whatever the
+// origin says, the public source is not asked for a private name.
+func TestPrivateIsAskedOfItsOrigin(t *testing.T) {
+	public := &origin{}
+	for _, fault := range []error{errors.New("down"), fs.ErrNotExist, &upstream.StatusError{Code: 404}, &upstream.StatusError{Code: 503}} {
+		private := &origin{fault: fault}
+		m := newMirror(t, public, func(opts *Options) {
+			opts.Private = func(modPath string) bool { return strings.HasPrefix(modPath, "example.com/secret") }
+			opts.Origin = private
+		})
+		for _, name := range []string{"list", "main.info", "v1.0.0.info", "v1.0.0.mod", "v1.0.0.zip"} {
+			if _, _, err := get(t, m, "example.com/secret/@v/"+name); err == nil {
+				t.Errorf("%s with %v at the origin: got an answer, want an error", name, fault)
+			}
+		}
+	}
+	if n := len(public.asked); n != 0 {
+		t.Errorf("the public source was asked %d times for a private module, want never", n)
+	}
+}
+
 func TestLogNamesNoPrivateModule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer

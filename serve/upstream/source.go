@@ -1,9 +1,9 @@
 // Package upstream asks others for what the cache does not hold.
 //
 // A [Source] delivers the answer to one [cache.Key]: a module proxy over HTTP or a
-// file tree ([Proxy]), the go command itself ([Direct]), a GOPROXY list of those
-// ([Chain]), or the choice between public and private ([Route]). What it receives
-// goes into a [Sink], which checks and keeps it while it flows.
+// file tree ([Proxy]), the go command itself ([Direct]), or a GOPROXY list of those
+// ([Chain]). What it receives goes into a [Sink], which checks and keeps it while it
+// flows.
 package upstream
 
 import (
