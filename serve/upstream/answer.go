@@ -39,29 +39,39 @@ func (a *answer) close() {
 	a.watch.stop()
 }
 
-// send sends a request for what is missing. It returns nil for an answer whose body
-// is that, or the whole; all else is an error, and closed.
-func (q *pull) send(a *answer, missing *rest) (err error) {
-	defer func() {
-		if err != nil {
-			a.close()
-		}
-	}()
-	req, err := http.NewRequestWithContext(a.ctx, http.MethodGet, q.proxy.urlOf(q.path), nil)
+// request makes a request for what is missing.
+func (q *pull) request(ctx context.Context, missing *rest) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, q.proxy.urlOf(q.path), nil)
 	if err != nil {
-		return fmt.Errorf("make request: %w", err)
+		return nil, fmt.Errorf("make request: %w", err)
 	}
-	req.Header = q.proxy.headerFor(a.ctx, q.header)
+	req.Header = q.proxy.headerFor(ctx, q.header)
 	if missing != nil {
 		missing.ask(req.Header)
+		return req, nil
+	}
+	for name, values := range q.ifNew {
+		req.Header[name] = values
+	}
+	return req, nil
+}
+
+// judge returns nil for an answer whose body is what was missing, or the whole; all
+// else is an error, and closed.
+func (q *pull) judge(a *answer, missing *rest, err error) error {
+	if err == nil {
+		err = q.verdict(a, missing)
 	} else {
-		for name, values := range q.ifNew {
-			req.Header[name] = values
-		}
+		err = q.proxy.noAnswer(a, err)
 	}
-	if a.resp, err = q.proxy.client.Do(req); err != nil {
-		return q.proxy.noAnswer(a, err)
+	if err != nil {
+		a.close()
 	}
+	return err
+}
+
+// verdict goes by the status of an answer.
+func (q *pull) verdict(a *answer, missing *rest) error {
 	if took, ok := a.watch.took(); ok {
 		q.proxy.health.firstByte(took)
 	}

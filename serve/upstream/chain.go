@@ -151,16 +151,29 @@ var errOff = offError{}
 func (offError) Error() string        { return "module lookup disabled by GOPROXY=off" }
 func (offError) Is(target error) bool { return target == fs.ErrNotExist }
 
-// Fetch implements [Source].
+// Fetch implements [Source]. Whom to ask next is the pursuit's to say; who is asked is
+// asked here, for the way from a client to an upstream is to stay short.
 func (c *Chain) Fetch(ctx context.Context, req Request, sink Sink) error {
 	p := newPursuit(c, req, sink)
-	for _, g := range c.groups {
-		if over, err := p.group(ctx, g); over {
+	for t := range p.turns(ctx) {
+		if len(t.steps) > 1 {
+			if over, err := p.race(ctx, t); over {
+				return err
+			}
+			continue
+		}
+		s := t.steps[0]
+		err := p.blocked(s, t.quick)
+		if err == nil {
+			err = s.source.Fetch(p.prepare(ctx, s, t.quick), p.request(s), p.watch(ctx, s))
+		}
+		if p.over(ctx, err) {
 			return err
 		}
-		if !p.passes(g) {
-			break
-		}
+		p.note(ctx, s, err)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	return p.failed.result()
 }

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"iter"
 	"slices"
 	"time"
 
@@ -41,9 +42,28 @@ func (g choice) split() (proxies []step, tail *step) {
 	return slices.Clone(g.steps), nil
 }
 
-// group asks a group. Over is set if the request is done with, well or not; else what
-// was said is in p.failed.
-func (p *pursuit) group(ctx context.Context, g choice) (over bool, err error) {
+// turn is what is asked next: one step or, side by side, several. Quick says that who
+// fails is not waited for, since there are others.
+type turn struct {
+	steps []step
+	quick bool
+}
+
+// turns yields whom to ask, until somebody has answered or an answer ends the chain. It
+// goes by what was noted of the turns before.
+func (p *pursuit) turns(ctx context.Context) iter.Seq[turn] {
+	return func(yield func(turn) bool) {
+		// Once a group has nobody to ask any more its last word says whether the next is.
+		for _, g := range p.c.groups {
+			if !p.group(ctx, g, yield) || !p.passes(g) {
+				return
+			}
+		}
+	}
+}
+
+// group yields the turns of a group. It reports whether the chain goes on.
+func (p *pursuit) group(ctx context.Context, g choice, yield func(turn) bool) bool {
 	pending, tail := g.split()
 	direct := tail != nil && tail.URL == wordDirect
 	switch {
@@ -53,7 +73,7 @@ func (p *pursuit) group(ctx context.Context, g choice) (over bool, err error) {
 		direct, tail = false, nil
 		p.failed.add(g.steps[len(g.steps)-1], errBackground)
 		if len(pending) == 0 {
-			return false, nil
+			return true
 		}
 	case direct && !p.c.asks(p.req.Key):
 		direct, tail = false, nil
@@ -62,13 +82,16 @@ func (p *pursuit) group(ctx context.Context, g choice) (over bool, err error) {
 		InitialInterval: roundFirst, RandomizationFactor: 0.5, Multiplier: 2, MaxInterval: roundMost,
 	}
 	for {
-		if over, err := p.round(ctx, pending, direct); over || p.stopped {
-			return over, err
+		if !p.round(pending, direct, yield) {
+			return false
 		}
 		if direct { // once: a clone is too much to try again for each round
 			direct = false
-			if over, err := p.askOne(ctx, *tail, false); over || !p.failed.passing(*tail) {
-				return over, err
+			if !p.offer(turn{[]step{*tail}, false}, yield) {
+				return false
+			}
+			if !p.failed.passing(*tail) {
+				return true
 			}
 			tail = nil
 		}
@@ -77,24 +100,33 @@ func (p *pursuit) group(ctx context.Context, g choice) (over bool, err error) {
 			break
 		}
 	}
-	if tail != nil && ctx.Err() == nil {
-		return p.askOne(ctx, *tail, false)
+	if ctx.Err() != nil {
+		return false
 	}
-	return ctx.Err() != nil, ctx.Err()
+	return tail == nil || p.offer(turn{[]step{*tail}, false}, yield)
 }
 
-// round asks each of steps once, until one answers.
-func (p *pursuit) round(ctx context.Context, steps []step, direct bool) (over bool, err error) {
+// round yields each of steps once: metadata side by side, a zip one after the other.
+func (p *pursuit) round(steps []step, direct bool, yield func(turn) bool) bool {
 	steps = p.order(steps)
 	if len(steps) > 1 && p.req.Key.Kind() != cache.Zip {
-		return p.race(ctx, steps, direct)
+		return p.offer(turn{steps, direct}, yield)
 	}
 	for _, s := range steps {
-		if over, err := p.askOne(ctx, s, direct || p.others(steps, s)); over || p.stopped {
-			return over, err
+		if !p.offer(turn{[]step{s}, direct || p.others(steps, s)}, yield) {
+			return false
 		}
 	}
-	return false, nil
+	return true
+}
+
+// offer yields a turn, if there is time for it. It reports whether the chain goes on.
+func (p *pursuit) offer(t turn, yield func(turn) bool) bool {
+	if len(t.steps) == 1 && p.late() {
+		p.failed.skip(t.steps[0])
+		return true
+	}
+	return yield(t) && !p.stopped
 }
 
 // others reports whether a step but s may still have an answer.

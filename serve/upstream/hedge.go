@@ -65,7 +65,18 @@ func (q *pull) ask(ctx context.Context, missing *rest) (best *answer, err error)
 	again := func(ctx context.Context) {
 		a := newAnswer(ctx, q.proxy, q.until)
 		live, asked = append(live, a), asked+1
-		go q.answer(a, missing, answers, over) // ends with its request, which is cancelled above
+		go func() { // ends with its request, which is cancelled above
+			req, err := q.request(a.ctx, missing)
+			if err == nil {
+				a.resp, err = q.proxy.client.Do(req)
+			}
+			a.err = q.judge(a, missing, err)
+			select {
+			case answers <- a:
+			case <-over:
+				a.close()
+			}
+		}()
 	}
 	again(ctx)
 	var silence <-chan time.Time
@@ -104,14 +115,4 @@ func (q *pull) ask(ctx context.Context, missing *rest) (best *answer, err error)
 		}
 	}
 	return nil, err
-}
-
-// answer sends one request and hands its answer on, if it is still wanted.
-func (q *pull) answer(a *answer, missing *rest, answers chan<- *answer, over <-chan struct{}) {
-	a.err = q.send(a, missing)
-	select {
-	case answers <- a:
-	case <-over:
-		a.close()
-	}
 }

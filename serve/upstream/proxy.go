@@ -86,20 +86,11 @@ func (p *Proxy) Fetch(ctx context.Context, req Request, sink Sink) error {
 		// It is packed already, and a range of it must count the bytes of the file.
 		q.header.Set("Accept-Encoding", "identity")
 	}
-	err := q.into(ctx, func(resp *http.Response, body *body) error {
-		if page := webPage(resp); page != "" {
-			return &cache.InvalidError{Key: req.Key, Reason: page}
-		}
-		meta := cache.Meta{
-			Upstream: p.name, Fetched: p.now(), Status: http.StatusOK,
-			ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"),
-		}
-		err := sink(req.Key, meta, body)
-		if errors.Is(err, fs.ErrNotExist) {
-			return &sinkError{err}
-		}
-		return err
-	})
+	from, err := q.next(ctx, restOf(req.Partial, p.name))
+	for from != nil {
+		body := newBody(ctx, q, from)
+		from, err = q.after(ctx, body, p.deliver(req.Key, from.resp, body, sink))
+	}
 	var redirect *redirectError
 	if errors.As(err, &redirect) {
 		err = &cache.InvalidError{Key: req.Key, Reason: redirect.reason}
@@ -107,26 +98,49 @@ func (p *Proxy) Fetch(ctx context.Context, req Request, sink Sink) error {
 	return p.explain(ctx, req.Key.String(), err)
 }
 
+// deliver hands an answer to sink.
+func (p *Proxy) deliver(key cache.Key, resp *http.Response, body *body, sink Sink) error {
+	if page := webPage(resp); page != "" {
+		return &cache.InvalidError{Key: key, Reason: page}
+	}
+	meta := cache.Meta{
+		Upstream: p.name, Fetched: p.now(), Status: http.StatusOK,
+		ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"),
+	}
+	err := sink(key, meta, body)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &sinkError{err}
+	}
+	return err
+}
+
 // Get returns a small file of the proxy, such as "sumdb/sum.example.com/supported".
 func (p *Proxy) Get(ctx context.Context, path string) ([]byte, error) {
 	path = strings.TrimPrefix(path, "/")
-	var small []byte
 	// Who asks for a small file has others to ask, and asks on by itself.
-	err := p.newPull(withQuick(ctx), path).into(ctx, func(resp *http.Response, body *body) error {
-		if page := webPage(resp); page != "" {
-			return errors.New(page)
-		}
-		var err error
-		small, err = io.ReadAll(io.LimitReader(body, smallLimit+1))
-		if err == nil && len(small) > smallLimit {
-			err = fmt.Errorf("answer larger than %d bytes", smallLimit)
-		}
-		return err
-	})
+	q := p.newPull(withQuick(ctx), path)
+	var small []byte
+	from, err := q.next(ctx, nil)
+	for from != nil {
+		body := newBody(ctx, q, from)
+		small, err = readSmall(from.resp, body)
+		from, err = q.after(ctx, body, err)
+	}
 	if err != nil {
 		return nil, p.explain(ctx, path, err)
 	}
 	return small, nil
+}
+
+func readSmall(resp *http.Response, body *body) ([]byte, error) {
+	if page := webPage(resp); page != "" {
+		return nil, errors.New(page)
+	}
+	small, err := io.ReadAll(io.LimitReader(body, smallLimit+1))
+	if err == nil && len(small) > smallLimit {
+		err = fmt.Errorf("answer larger than %d bytes", smallLimit)
+	}
+	return small, err
 }
 
 // explain makes the error name the upstream and what was asked for.

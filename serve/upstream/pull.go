@@ -50,29 +50,22 @@ func (p *Proxy) newPull(ctx context.Context, path string) *pull {
 	return q
 }
 
-// into hands the whole answer to take. It calls take again, with an answer from the
-// start, if what take was reading can't be continued.
-func (q *pull) into(ctx context.Context, take func(*http.Response, *body) error) error {
-	from, err := q.next(ctx, restOf(q.partial, q.proxy.name))
-	for err == nil {
-		b := newBody(ctx, q, from)
-		err = take(from.resp, b)
-		b.from.close()
-		switch {
-		case b.fresh != nil:
-			from, err = b.fresh, nil
-		case b.err != nil:
-			return b.err // the reason, not what the sink made of it
-		case b.spliced && wrong(err):
-			// Perhaps the upstream gives one mark to two files. Nothing is spliced from
-			// here on, so that the next verdict stands.
-			q.whole, q.fault = true, nil
-			from, err = q.next(ctx, nil)
-		case err == nil:
-			return nil
-		}
+// after returns the answer to begin again with, from the start, if what was read of b
+// can't be continued; else nil, and how the pull ended. err is what the reader made of b.
+func (q *pull) after(ctx context.Context, b *body, err error) (*answer, error) {
+	b.from.close()
+	switch {
+	case b.fresh != nil:
+		return b.fresh, nil
+	case b.err != nil:
+		return nil, b.err // the reason, not what the reader made of it
+	case b.spliced && wrong(err):
+		// Perhaps the upstream gives one mark to two files. Nothing is spliced from
+		// here on, so that the next verdict stands.
+		q.whole, q.fault = true, nil
+		return q.next(ctx, nil)
 	}
-	return err
+	return nil, err
 }
 
 // wrong reports whether a sink did not believe a whole body.
@@ -81,7 +74,8 @@ func wrong(err error) bool {
 }
 
 // next returns the answer to go on with: the rest that was asked for, or one from the
-// start. It tries until there is one, or an error that another try would not change.
+// start. It tries until there is one, or an error that another try would not change. The
+// answer is nil with an error.
 func (q *pull) next(ctx context.Context, missing *rest) (*answer, error) {
 	for {
 		if err := q.pause(ctx); err != nil {

@@ -39,20 +39,6 @@ func (p *pursuit) over(ctx context.Context, err error) bool {
 	return err == nil || errors.Is(err, ErrNotModified) || p.local.Load() || ctx.Err() != nil
 }
 
-// askOne asks one step and notes what it says.
-func (p *pursuit) askOne(ctx context.Context, s step, quick bool) (over bool, err error) {
-	if p.late() {
-		p.failed.skip(s)
-		return false, nil
-	}
-	err = p.ask(p.prepare(ctx, s, quick), s, quick, p.watch(ctx, s, p.sink))
-	if p.over(ctx, err) {
-		return true, err
-	}
-	p.note(ctx, s, err)
-	return false, nil
-}
-
 // late reports whether it is too late to ask anybody else.
 func (p *pursuit) late() bool { return p.failed.unreachable() && !time.Now().Before(p.until) }
 
@@ -68,19 +54,22 @@ func (p *pursuit) prepare(ctx context.Context, s step, quick bool) context.Conte
 	return withQuick(ctx)
 }
 
-// ask asks one step. It is called by several goroutines at a time.
-func (p *pursuit) ask(ctx context.Context, s step, quick bool, sink Sink) error {
+// request is what s is asked for.
+func (p *pursuit) request(s step) Request {
 	req := p.req
 	if req.Meta.Upstream != s.name {
 		// Another's validators mean nothing here; that something is held does.
 		req.Meta = cache.Meta{Upstream: req.Meta.Upstream}
 	}
+	return req
+}
+
+// blocked returns why s is not worth a request now, or nil. Who asks nobody else waits.
+func (p *pursuit) blocked(s step, quick bool) error {
 	if quick || p.held {
-		if err := s.health.blocked(); err != nil {
-			return err
-		}
+		return s.health.blocked()
 	}
-	return s.source.Fetch(ctx, req, sink)
+	return nil
 }
 
 // note takes down what s said, and whether that is the last word.
@@ -98,10 +87,10 @@ func (p *pursuit) passes(g choice) bool {
 	return !p.stopped && (err == nil || p.c.passes(last, err)) // nil: there was no time to ask it
 }
 
-// watch returns sink with an eye on what it and the body do.
-func (p *pursuit) watch(ctx context.Context, s step, sink Sink) Sink {
+// watch returns the sink with an eye on what it and the body do.
+func (p *pursuit) watch(ctx context.Context, s step) Sink {
 	return func(key cache.Key, meta cache.Meta, body io.Reader) error {
-		err := sink(key, meta, &pulseReader{body, p, s.health})
+		err := p.sink(key, meta, &pulseReader{body, p, s.health})
 		// A fault of our own disk, or the end of all interest, is no reason to go on. Not
 		// by the error: a dial that timed out is a context.DeadlineExceeded as well.
 		var full *cache.FullError

@@ -46,12 +46,13 @@ type lane struct {
 	answered atomic.Bool   // the answer has begun
 }
 
-// race asks steps in order: the first, and each other when the one before has failed
-// or has been silent for longer than it usually is. The first good answer wins.
-func (p *pursuit) race(ctx context.Context, steps []step, direct bool) (over bool, err error) {
-	r := &race{p: p, ends: make(chan *lane, len(steps)), turn: make(chan struct{}, 1)}
+// race asks the steps of a turn in order: the first, and each other when the one before
+// has failed or has been silent for longer than it usually is. The first good answer
+// wins. Over is set if the request is done with, well or not.
+func (p *pursuit) race(ctx context.Context, t turn) (over bool, err error) {
+	r := &race{p: p, ends: make(chan *lane, len(t.steps)), turn: make(chan struct{}, 1)}
 	inner, cancel := context.WithCancel(ctx)
-	over, err = r.run(inner, steps, direct)
+	over, err = r.run(inner, t.steps, t.quick)
 	cancel()
 	// A loser may be in the sink, which must not be called once this returns. What it
 	// reads ends with inner.
@@ -65,7 +66,7 @@ func (p *pursuit) race(ctx context.Context, steps []step, direct bool) (over boo
 	return over, err
 }
 
-func (r *race) run(ctx context.Context, steps []step, direct bool) (over bool, err error) {
+func (r *race) run(ctx context.Context, steps []step, quick bool) (over bool, err error) {
 	patience := time.NewTimer(0)
 	defer patience.Stop()
 	var last *lane // the one whose silence counts
@@ -98,7 +99,7 @@ func (r *race) run(ctx context.Context, steps []step, direct bool) (over bool, e
 			steps = nil
 		}
 		if len(steps) > 0 {
-			last = r.start(ctx, steps[0], direct || len(steps) > 1 || r.others(steps[0]))
+			last = r.start(ctx, steps[0], quick || len(steps) > 1 || r.others(steps[0]))
 			steps = steps[1:]
 			begun = last.begun
 			patience.Reset(r.patience(last) + queueTime)
@@ -142,11 +143,13 @@ func (r *race) start(ctx context.Context, s step, quick bool) *lane {
 		GotConn:              func(httptrace.GotConnInfo) { l.accepted.Store(true) },
 		GotFirstResponseByte: func() { l.answered.Store(true) },
 	})
-	sink := r.p.watch(ctx, s, r.p.sink)
+	sink := r.p.watch(ctx, s)
 	go func() { // ends with the attempt, which ctx ends
-		l.err = r.p.ask(ctx, s, quick, func(key cache.Key, meta cache.Meta, body io.Reader) error {
-			return r.take(ctx, key, meta, body, sink)
-		})
+		if l.err = r.p.blocked(s, quick); l.err == nil {
+			l.err = s.source.Fetch(ctx, r.p.request(s), func(key cache.Key, meta cache.Meta, body io.Reader) error {
+				return r.take(ctx, key, meta, body, sink)
+			})
+		}
 		r.ends <- l // has room for all
 	}()
 	return l
