@@ -6,6 +6,10 @@
 // by git's own http-backend, so that what go sees is what it sees in the wild.
 // [Host.Dial] and [Host.Lookup] put the server behind the names, and refuse every
 // other: a test that uses them never leaves the machine.
+//
+// A host is public until [Host.Private] says otherwise. From then on it answers as
+// github.com does to strangers, to wrong tokens and to accounts without access, and
+// has the few REST calls that gomirror makes; see [Account].
 package githosttest
 
 import (
@@ -15,7 +19,6 @@ import (
 	"html"
 	"net"
 	"net/http"
-	"net/http/cgi"
 	"net/http/httptest"
 	"net/netip"
 	"os/exec"
@@ -38,6 +41,11 @@ type Host struct {
 	names     []string          // known host names; the index makes the fake address
 	imports   map[string]string // host/path -> go-import content
 	redirects map[string]string // host/path -> host/path
+	repos     map[string]string // lower-case host/path -> host/path as made
+	private   []string          // lower-case prefixes of paths that strangers don't see
+	accounts  map[string]Account
+	hubs      map[string]string // names that answer as GitHub does -> base URL of their REST API
+	device    device
 	requests  []Request
 	hook      func(http.ResponseWriter, *http.Request) bool
 }
@@ -61,6 +69,9 @@ func New(t testing.TB) *Host {
 		backend:   filepath.Join(strings.TrimSpace(string(execPath)), "git-http-backend"),
 		imports:   make(map[string]string),
 		redirects: make(map[string]string),
+		repos:     make(map[string]string),
+		accounts:  make(map[string]Account),
+		hubs:      map[string]string{"github.com": "https://api.github.com"},
 	}
 	authority := newAuthority(t)
 	h.CAFile = authority.write(t, t.TempDir())
@@ -164,49 +175,18 @@ func (h *Host) serveHTTP(w http.ResponseWriter, r *http.Request) {
 			imported, isImport = content, r.URL.Query().Get("go-get") == "1"
 		}
 	}
-	target := ""
-	for old, new := range h.redirects {
-		for _, prefix := range []string{old + ".git/", old + "/"} {
-			if rest, ok := strings.CutPrefix(path, prefix); ok {
-				target = "https://" + new + ".git/" + rest
-			}
-		}
+	if parts := strings.Split(path, "/"); h.hubs[r.Host] != "" && len(parts) > 2 && r.URL.Query().Get("go-get") == "1" {
+		repo := strings.TrimSuffix(strings.Join(parts[:3], "/"), ".git")
+		imported, isImport = repo+" git https://"+repo+".git", true // also of what is private, or is not there
 	}
 	h.mu.Unlock()
 
 	switch {
 	case hook != nil && hook(w, r):
-	case target != "":
-		if r.URL.RawQuery != "" {
-			target += "?" + r.URL.RawQuery
-		}
-		http.Redirect(w, r, target, http.StatusMovedPermanently)
+	case h.serveAPI(w, r), h.serveDevice(w, r):
 	case isImport:
 		fmt.Fprintf(w, "<html><head><meta name=\"go-import\" content=\"%s\"></head></html>\n", html.EscapeString(imported))
 	default:
 		h.serveGit(w, r)
 	}
-}
-
-// serveGit hands the request to git's http-backend. Hosts take repository paths
-// with and without .git; on disk all have it.
-func (h *Host) serveGit(w http.ResponseWriter, r *http.Request) {
-	path, file := r.URL.Path, ""
-	for _, end := range []string{"/info/refs", "/git-upload-pack"} {
-		if rest, ok := strings.CutSuffix(path, end); ok {
-			path, file = rest, end
-		}
-	}
-	if file == "" {
-		http.NotFound(w, r)
-		return
-	}
-	r = r.Clone(r.Context())
-	r.URL.Path = "/" + r.Host + strings.TrimSuffix(path, ".git") + ".git" + file
-	backend := &cgi.Handler{
-		Path: h.backend,
-		Dir:  h.dir,
-		Env:  append(h.environ(), "GIT_PROJECT_ROOT="+h.dir, "GIT_HTTP_EXPORT_ALL=1"),
-	}
-	backend.ServeHTTP(w, r)
 }

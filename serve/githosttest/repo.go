@@ -24,6 +24,7 @@ func (h *Host) Repo(t testing.TB, path string, files map[string]string, tags ...
 	t.Helper()
 	h.mu.Lock()
 	h.know(path)
+	h.repos[strings.ToLower(path)] = path
 	h.mu.Unlock()
 	r := &Repo{host: h, bare: filepath.Join(h.dir, filepath.FromSlash(path)+".git"), tree: t.TempDir()}
 	if err := os.MkdirAll(r.bare, 0o700); err != nil {
