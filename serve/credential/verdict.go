@@ -1,0 +1,68 @@
+package credential
+
+import (
+	"errors"
+
+	"github.com/zalando/go-keyring"
+)
+
+// String says it in half a sentence.
+func (k Kind) String() string {
+	switch k {
+	case Locked:
+		return "the keychain is locked"
+	case Absent:
+		return "no keychain can be reached from here"
+	case Denied:
+		return "the keychain refused it"
+	case TooBig:
+		return "the keychain does not take a secret of that size"
+	case Garbage:
+		return "what the keychain holds is no token"
+	default:
+		return "the keychain does not answer; it may be waiting for a click"
+	}
+}
+
+// Hint returns the command that mends it.
+func (e *KeychainError) Hint() string {
+	switch e.Kind {
+	case Locked:
+		return unlockCommand
+	case Absent:
+		return e.Place.login() + " --insecure-storage"
+	case Hanging:
+		return restartCommand
+	default: // the item is to be made anew
+		return e.Place.login()
+	}
+}
+
+// verdict is the fault of a keychain as the code for one system knows it.
+type verdict struct {
+	kind Kind
+	err  error
+}
+
+func (v *verdict) Error() string { return v.err.Error() }
+func (v *verdict) Unwrap() error { return v.err }
+
+// kindOf reads the fault out of an error. What it does not know is a refusal: the
+// keychain is there and has answered.
+func kindOf(err error) Kind {
+	var v *verdict
+	switch {
+	case errors.As(err, &v):
+		return v.kind
+	case errors.Is(err, keyring.ErrSetDataTooBig), errors.Is(err, errTooBig):
+		return TooBig
+	case errors.Is(err, errGarbage):
+		return Garbage
+	case errors.Is(err, keyring.ErrUnsupportedPlatform):
+		return Absent
+	}
+	if kind, ok := systemKind(err); ok {
+		return kind
+	}
+	return Denied
+}
