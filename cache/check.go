@@ -168,7 +168,7 @@ func (d *Draft) checkInfo() error {
 	if !canonical(d.key.modPath, info.Version) {
 		return &InvalidError{d.key, fmt.Sprintf("version %q is not one of this module path", info.Version)}
 	}
-	d.meta.OriginHash = info.Origin.Hash
+	d.meta.OriginHash, d.named = info.Origin.Hash, info.Version
 	return nil
 }
 

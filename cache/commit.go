@@ -7,10 +7,11 @@ import (
 )
 
 // Commit keeps a checked draft. It is whole in the cache afterwards, or not in it
-// at all: a *ContradictionError if the version is known with other bytes (the draft
-// is then in quarantine), a *FullError if the disk can't take it (the draft can
-// still be served, see [Draft.Entry]). An immutable answer that is already held
-// with the same bytes is left alone.
+// at all: a *ContradictionError if the version is known with other bytes (see
+// [Draft.Quarantine]), a *MovedError if its tag has another commit by now, a
+// *FullError if the disk can't take it (the draft can still be served, see
+// [Draft.Entry]). An immutable answer that is already held with the same bytes is
+// left alone.
 func (d *Draft) Commit(m Meta) error {
 	if !d.checked {
 		return fmt.Errorf("commit %s: the draft was not checked", d.key)
@@ -29,14 +30,12 @@ func (d *Draft) Commit(m Meta) error {
 	defer unlock()
 	if d.key.Immutable() {
 		err = d.commitFile()
-	} else {
+	} else if err = d.names(); err == nil {
 		d.meta.Status = 200
 		err = d.store.writeRecord(d.tree, d.key, record{d.meta, string(d.body)})
 	}
-	var contradiction *ContradictionError
 	switch {
-	case errors.As(err, &contradiction):
-		d.Quarantine(d.meta, contradiction)
+	case errors.As(err, new(*ContradictionError)), errors.As(err, new(*MovedError)):
 		return err
 	case err != nil:
 		return fmt.Errorf("commit %s: %w", d.key, d.store.disk.full(err))
@@ -53,6 +52,9 @@ func (d *Draft) commitFile() error {
 	known, err := s.lockedLedger(d.key)
 	fresh := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !fresh {
+		return err
+	}
+	if done, err := d.frozen(&known); done || err != nil {
 		return err
 	}
 	if err := d.compare(known); err != nil {
@@ -93,17 +95,22 @@ func (d *Draft) commitFile() error {
 
 // compare refuses bytes other than those that came first.
 func (d *Draft) compare(known Meta) error {
-	want := ""
-	switch d.key.kind {
-	case Zip:
-		want = known.H1
-	case Mod:
-		want = known.GoModH1
-	}
+	want := known.hash(d.key.kind)
 	if want == "" || want == d.h1 {
 		return nil
 	}
 	return &ContradictionError{Key: d.key, Got: d.h1, Want: want, Authority: "first download from " + known.Upstream}
+}
+
+// hash returns what a file of the version must hash to, "" if nothing is known.
+func (m Meta) hash(kind Kind) string {
+	switch kind {
+	case Zip:
+		return m.H1
+	case Mod:
+		return m.GoModH1
+	}
+	return ""
 }
 
 // enter adds what the draft tells to the ledger's entry of its version. What came

@@ -38,6 +38,7 @@ type Draft struct {
 	size    int64
 	meta    Meta // what is known so far
 	h1      string
+	named   string // the version that an .info, @latest or query is about
 	verdict Verdict
 	checked bool
 	begun   Meta       // as Begin told it

@@ -132,7 +132,7 @@ func (s *Store) lockedLedger(k Key) (Meta, error) {
 	return m, nil
 }
 
-// rehash fills in the hashes of the files that t holds.
+// rehash fills in the hashes of the files that t holds, and the commit.
 func (s *Store) rehash(t Tree, k Key, m *Meta) error {
 	f, err := s.disk.open(fileName(t, k.Sibling(Zip)))
 	if err == nil {
@@ -151,6 +151,14 @@ func (s *Store) rehash(t Tree, k Key, m *Meta) error {
 	}
 	if ignoreMissing(err) != nil {
 		return fmt.Errorf("hash %s: %w", k.Sibling(Mod), err)
+	}
+	body, _, err = s.disk.read(fileName(t, k))
+	if ignoreMissing(err) != nil {
+		return fmt.Errorf("read %s: %w", k, err)
+	}
+	var info struct{ Origin struct{ Hash string } }
+	if json.Unmarshal(body, &info) == nil && m.OriginHash == "" {
+		m.OriginHash = info.Origin.Hash
 	}
 	return nil
 }

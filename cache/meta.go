@@ -37,6 +37,8 @@ type Meta struct {
 	H1           string    `json:"h1,omitempty"`      // of the zip, as go.sum has it
 	GoModH1      string    `json:"gomodh1,omitempty"` // of the go.mod, as go.sum has it
 	Verdict      Verdict   `json:"verdict,omitempty"` // versions only
+	Moved        string    `json:"moved,omitempty"`   // private versions only: where their tag went, see [Move]
+	MovedAt      time.Time `json:"moved_at,omitzero"` // when that was noticed
 }
 
 // Found reports whether the answer is one, not a "no such module".
@@ -78,9 +80,12 @@ type FullError struct {
 func (e *FullError) Error() string { return fmt.Sprintf("store in %s: %v", e.Dir, e.Err) }
 func (e *FullError) Unwrap() error { return e.Err }
 
+// Files reports whether it is the open files that have run out, not the disk.
+func (e *FullError) Files() bool { return outOfFiles(e.Err) }
+
 // Hint tells the one thing to do.
 func (e *FullError) Hint() string {
-	if outOfFiles(e.Err) {
+	if e.Files() {
 		return "allow more open files (ulimit -n) and start again: gomirror stop && gomirror serve"
 	}
 	return "free some space, or move the cache: gomirror config set cache.dir DIR"

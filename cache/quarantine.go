@@ -154,19 +154,15 @@ func (s *Store) Evict(v module.Version, reason string) error {
 		}
 	}
 	// The marker goes last: a kill before this has the version checked again.
-	s.disk.remove(ledgerName(k), markerName(k))
+	s.disk.remove(ledgerName(k), markerName(k), movedName(k))
 	return nil
 }
 
 // evictFrom moves the files of a version out of one tree. The list goes first, as it
 // must not name what is gone. A full disk does not stop it.
 func (s *Store) evictFrom(t Tree, k Key, known Meta, reason string) error {
-	held, err := s.versions(t, k.modPath)
-	if err != nil || held[k.version] == 0 {
+	if err := s.unlist(t, k); err != nil {
 		return err
-	}
-	if err := s.writeList(t, k.modPath, k.version); err != nil {
-		s.disk.remove(fileName(t, Key{modPath: k.modPath, kind: List})) // on a full disk: none names it either
 	}
 	for kind, got := range map[Kind]string{Info: "", Mod: known.GoModH1, Zip: known.H1} {
 		name := fileName(t, k.Sibling(kind))
@@ -184,5 +180,17 @@ func (s *Store) evictFrom(t Tree, k Key, known Meta, reason string) error {
 		}
 	}
 	s.disk.remove(fileName(t, k.Sibling(Zip)) + "hash")
+	return nil
+}
+
+// unlist takes a version out of the list of a tree.
+func (s *Store) unlist(t Tree, k Key) error {
+	held, err := s.versions(t, k.modPath)
+	if err != nil || held[k.version] == 0 {
+		return err
+	}
+	if err := s.writeList(t, k.modPath, k.version); err != nil {
+		s.disk.remove(fileName(t, Key{modPath: k.modPath, kind: List})) // on a full disk: none names it either
+	}
 	return nil
 }

@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"os"
+	"path"
+	"strings"
 	"time"
 )
 
@@ -61,10 +64,10 @@ func (s *Store) writeRecord(t Tree, k Key, rec record) error {
 	return s.disk.put(name, data)
 }
 
-// Negative stores that k does not exist. A private version is never stored so: it
-// may appear with the next push, and a token may open it.
+// Negative stores that k does not exist. Nothing private is ever stored so: it may
+// appear with the next push, and a token may open it.
 func (s *Store) Negative(t Tree, k Key, m Meta) error {
-	if t == Private && k.Immutable() {
+	if t == Private {
 		return nil
 	}
 	unlock, err := s.lock(k.modPath)
@@ -105,6 +108,48 @@ func (s *Store) Touch(t Tree, k Key, at time.Time) error {
 	rec.Meta.Fetched = at
 	if err := s.writeRecord(t, k, rec); err != nil {
 		return fmt.Errorf("touch %s: %w", k, err)
+	}
+	return nil
+}
+
+// Answers returns the keys of a module to which there is an answer that may change, or
+// that was not found: lists, @latest, branches, and versions there is no file of.
+func (s *Store) Answers(t Tree, modPath string) ([]Key, error) {
+	list, err := NewKey(modPath, "", List)
+	if err != nil {
+		return nil, err
+	}
+	latest := Key{modPath: modPath, kind: Latest}
+	var keys []Key
+	if s.disk.exists(recordName(t, latest)) {
+		keys = append(keys, latest)
+	}
+	folder := path.Dir(recordName(t, list))
+	files, err := s.disk.readDir(folder)
+	if ignoreMissing(err) != nil {
+		return nil, fmt.Errorf("list the answers about %s: %w", modPath, err)
+	}
+	for _, file := range files {
+		k, err := ParseKey(path.Dir(list.String()) + "/" + strings.TrimSuffix(file.Name(), ".json"))
+		if err == nil {
+			keys = append(keys, k)
+		}
+	}
+	return keys, nil
+}
+
+// Forget drops the answer to k if that may change, or says "not found". The files of a
+// version stay.
+func (s *Store) Forget(t Tree, k Key) error {
+	unlock, err := s.lock(k.modPath)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	name := recordName(t, k)
+	defer s.recent.drop(name)
+	if err := s.disk.at(name, (*os.Root).Remove); ignoreMissing(err) != nil {
+		return fmt.Errorf("forget %s: %w", k, cause(err))
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ const (
 	recordDir     = "meta"          // meta/public and meta/private: answers that may change, see record.go
 	ledgerDir     = "meta/versions" // what the three files of a version must hash to, see ledger.go
 	markerDir     = "unverified"    // versions that the checksum database has yet to confirm
+	movedDir      = "moved"         // private versions whose tag has moved or is gone
 	draftDir      = "drafts"        // one folder a process, see disk.go
 	lockDir       = "locks"         // one file a bucket of module paths
 	quarantineDir = "quarantine"    // answers that contradicted what was known

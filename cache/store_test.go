@@ -94,7 +94,12 @@ func fill(s *Store, tree Tree, k Key, body []byte, verdict Verdict) error {
 		return err
 	}
 	d.Judge(verdict)
-	return d.Commit(Meta{Upstream: "test", ETag: `"up"`})
+	meta := Meta{Upstream: "test", ETag: `"up"`}
+	err = d.Commit(meta)
+	if contradiction := (*ContradictionError)(nil); errors.As(err, &contradiction) {
+		d.Quarantine(meta, contradiction)
+	}
+	return err
 }
 
 // fillVersion fills the files of a version and returns them.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -103,6 +104,13 @@ func (f *flights) join(ctx context.Context, id flightKey) (fl *flight, first boo
 	}
 	f.current[id] = fl
 	return fl, true
+}
+
+// forget has nobody join the flights that match any more. Who is aboard stays.
+func (f *flights) forget(match func(flightKey) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	maps.DeleteFunc(f.current, func(id flightKey, _ *flight) bool { return match(id) })
 }
 
 // leave lets go of a flight; the last waiter to leave ends it.

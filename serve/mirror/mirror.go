@@ -195,10 +195,11 @@ func (m *Mirror) fill(ctx context.Context, id flightKey) (landing, error) {
 	if held := m.held(tree, key); held != nil {
 		held.Close()
 		// The flight before this one may have landed since Get looked.
-		if freshness(tree, key.Kind(), held, m.opts.Now()) == use {
+		switch {
+		case anew(ctx):
+		case freshness(tree, key.Kind(), held, m.opts.Now()) == use:
 			return kept, nil
-		}
-		if held.Meta.Found() {
+		case held.Meta.Found():
 			req.Meta = held.Meta
 		}
 	}
@@ -209,9 +210,10 @@ func (m *Mirror) fill(ctx context.Context, id flightKey) (landing, error) {
 		}
 	}
 	m.announce(ctx, key)
-	delivered := false
+	delivered, sieve := false, &sieve{mirror: m, tree: tree}
+	defer sieve.close()
 	err := m.source(tree).Fetch(ctx, req, func(k cache.Key, meta cache.Meta, body io.Reader) error {
-		unkept, err := m.keep(ctx, tree, k, meta, body)
+		unkept, err := sieve.keep(ctx, k, meta, body)
 		switch {
 		case k == key && err == nil:
 			delivered = true
@@ -236,56 +238,6 @@ func (m *Mirror) fill(ctx context.Context, id flightKey) (landing, error) {
 		m.negative(key, err)
 	}
 	return kept, err
-}
-
-// keep takes one answer through draft, check, verification and commit: this order is
-// the promise that nothing unverified is ever read back. If just the disk could not
-// take the answer, it returns the draft to serve from.
-func (m *Mirror) keep(ctx context.Context, tree cache.Tree, key cache.Key, meta cache.Meta, body io.Reader) (*cache.Draft, error) {
-	draft, err := m.opts.Store.Draft(tree, key)
-	if err != nil {
-		return nil, err
-	}
-	draft.Begin(meta)
-	n, err := draft.ReadFrom(body)
-	m.stats.fetched.Add(n)
-	if err != nil {
-		draft.Suspend() // what has come is where the next try goes on
-		return nil, err
-	}
-	err = draft.CheckContext(ctx)
-	whole := err == nil
-	if err == nil && key.Kind() == cache.List {
-		err = m.merge(tree, key, draft)
-	}
-	if err == nil && m.opts.Verify != nil {
-		err = m.opts.Verify(ctx, key, draft)
-	}
-	if contradiction := (*cache.ContradictionError)(nil); errors.As(err, &contradiction) {
-		draft.Quarantine(meta, contradiction)
-		return nil, err
-	}
-	if err == nil {
-		err = draft.Commit(meta)
-	}
-	if full := (*cache.FullError)(nil); whole && errors.As(err, &full) {
-		m.warn("disk is full: served, not kept", key, err)
-		return draft, nil
-	}
-	draft.Discard()
-	return nil, err
-}
-
-// negative remembers for a minute that no public upstream has key, so that the
-// prefix probes of a go get -u ask once.
-func (m *Mirror) negative(key cache.Key, err error) {
-	meta := cache.Meta{Status: 404, Fetched: m.opts.Now()}
-	if status := (*upstream.StatusError)(nil); errors.As(err, &status) {
-		meta.Status, meta.Upstream = status.Code, status.Upstream
-	}
-	if err := m.opts.Store.Negative(cache.Public, key, meta); err != nil {
-		m.warn("not found, and that not kept", key, err)
-	}
 }
 
 // warn logs what went wrong with key. Of a private module neither its name nor an
