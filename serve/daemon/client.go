@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,7 +13,8 @@ import (
 	"time"
 )
 
-// Client asks a running sidecar. Its answers come within some seconds or not at all.
+// Client asks a running sidecar. Its answers come within some seconds or not at all; only
+// Refresh and Resolve may take as long as the origin of a module does.
 type Client struct {
 	stateDir string
 	http     *http.Client
@@ -44,13 +46,13 @@ func Dial(stateDir string) (*Client, error) {
 
 // Status decodes what ControlOptions.Status returned into v.
 func (c *Client) Status(ctx context.Context, v any) error {
-	return c.do(ctx, http.MethodGet, "/status", v)
+	return c.do(ctx, http.MethodGet, "/status", nil, v)
 }
 
 // Patterns returns the private patterns that the sidecar goes by.
 func (c *Client) Patterns(ctx context.Context) ([]string, error) {
 	var patterns []string
-	err := c.do(ctx, http.MethodGet, "/patterns", &patterns)
+	err := c.do(ctx, http.MethodGet, "/patterns", nil, &patterns)
 	return patterns, err
 }
 
@@ -62,7 +64,7 @@ const stopWait = 10 * time.Second
 func (c *Client) Stop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, stopWait)
 	defer cancel()
-	if err := c.do(ctx, http.MethodPost, "/stop", nil); err != nil {
+	if err := c.do(ctx, http.MethodPost, "/stop", nil, nil); err != nil {
 		return err
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -77,8 +79,33 @@ func (c *Client) Stop(ctx context.Context) error {
 	return nil
 }
 
-func (c *Client) do(ctx context.Context, method, path string, v any) error {
-	req, err := http.NewRequestWithContext(ctx, method, "http://gomirror"+path, nil)
+// Refresh decodes what ControlOptions.Refresh returned into v.
+func (c *Client) Refresh(ctx context.Context, request Refresh, v any) error {
+	return c.work(ctx, "/refresh", request, v)
+}
+
+// Resolve decodes what ControlOptions.Resolve returned into v.
+func (c *Client) Resolve(ctx context.Context, request Resolve, v any) error {
+	return c.work(ctx, "/resolve", request, v)
+}
+
+// ForgetTokens tells the sidecar that the user's tokens have changed.
+func (c *Client) ForgetTokens(ctx context.Context) error {
+	return c.do(ctx, http.MethodPost, "/forget-tokens", nil, nil)
+}
+
+// work waits as long as ctx allows.
+func (c *Client) work(ctx context.Context, path string, request, v any) error {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return err
+	}
+	patient := &Client{c.stateDir, &http.Client{Transport: c.http.Transport}}
+	return patient.do(ctx, http.MethodPost, path, body, v)
+}
+
+func (c *Client) do(ctx context.Context, method, path string, request []byte, v any) error {
+	req, err := http.NewRequestWithContext(ctx, method, "http://gomirror"+path, bytes.NewReader(request))
 	if err != nil {
 		return err
 	}
@@ -91,6 +118,12 @@ func (c *Client) do(ctx context.Context, method, path string, v any) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("ask gomirror %s: %w", path, err)
+	case resp.StatusCode == http.StatusUnprocessableEntity:
+		var refused refusal
+		if err := json.Unmarshal(body, &refused); err != nil {
+			return fmt.Errorf("ask gomirror %s: %w", path, err)
+		}
+		return &hinted{errors.New(refused.Error), refused.Hint}
 	case resp.StatusCode >= 300:
 		return fmt.Errorf("ask gomirror %s: %s: %.200s", path, resp.Status, body)
 	case v == nil:

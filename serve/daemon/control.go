@@ -21,7 +21,14 @@ type ControlOptions struct {
 	Status   func() any      // required; marshals to JSON
 	Patterns func() []string // the private patterns that it goes by; nil means none
 	Stop     func()          // required; begins to end the process and returns at once
-	Log      *slog.Logger    // nil discards
+
+	// These may run for minutes, until their context ends. What they return marshals to
+	// JSON. Nil is an unknown request.
+	Refresh func(context.Context, Refresh) (any, error)
+	Resolve func(context.Context, Resolve) (any, error)
+
+	ForgetTokens func()       // the tokens have changed; nil if there are none
+	Log          *slog.Logger // nil discards
 }
 
 // Control answers the owner of the sidecar, and nobody else, on a unix socket. These
@@ -61,7 +68,8 @@ func NewControl(opts ControlOptions) (*Control, error) {
 	return &Control{opts, l}, nil
 }
 
-// controlTime limits one question and its answer, and the end of the last ones.
+// controlTime limits one question and its answer, but for those of handleWork, and the
+// end of the last ones.
 const controlTime = 5 * time.Second
 
 // Run answers until ctx ends.
@@ -70,6 +78,7 @@ func (c *Control) Run(ctx context.Context) error {
 		Handler:      c.handler(),
 		ReadTimeout:  controlTime,
 		WriteTimeout: controlTime,
+		BaseContext:  func(net.Listener) context.Context { return ctx },
 		ErrorLog:     slog.NewLogLogger(c.opts.Log.Handler(), slog.LevelWarn),
 	}
 	stopped := make(chan error, 1)
@@ -104,6 +113,7 @@ func (c *Control) handler() http.Handler {
 		w.WriteHeader(http.StatusAccepted)
 		c.opts.Stop()
 	})
+	c.handleWork(mux)
 	return mux
 }
 

@@ -467,7 +467,7 @@ func TestControl(t *testing.T) {
 	if got, err := client.Patterns(t.Context()); err != nil || strings.Join(got, " ") != "a.example/x b.example/*" {
 		t.Errorf("got %q, %v", got, err)
 	}
-	if err := client.do(t.Context(), http.MethodGet, "/stop", nil); err == nil || ctx.Err() != nil {
+	if err := client.do(t.Context(), http.MethodGet, "/stop", nil, nil); err == nil || ctx.Err() != nil {
 		t.Errorf("GET /stop: got %v, want it refused", err)
 	}
 	if err := client.Stop(t.Context()); err != nil {
