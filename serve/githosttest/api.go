@@ -32,6 +32,10 @@ func (h *Host) serveAPI(w http.ResponseWriter, r *http.Request) bool {
 	switch parts := strings.Split(strings.TrimPrefix(path, "/"), "/"); {
 	case len(parts) == 3 && parts[0] == "repos":
 		h.serveRepo(w, r, host+"/"+parts[1]+"/"+parts[2])
+	case len(parts) > 4 && parts[0] == "repos" && parts[3] == "git" && parts[4] == "matching-refs":
+		h.serveRefs(w, r, host+"/"+parts[1]+"/"+parts[2])
+	case len(parts) == 2 && parts[0] == "organizations":
+		h.serveOwner(w, host, a, parts[1])
 	case len(parts) == 2 && parts[0] == "repositories":
 		h.serveRepo(w, r, h.numbered(parts[1]))
 	case parts[0] == "user" && v.kind == stranger:
@@ -67,7 +71,7 @@ func (h *Host) describe(header http.Header, r *http.Request, a Account) {
 	if a.Login == "" {
 		return
 	}
-	if !strings.HasPrefix(token(r), "github_pat_") { // fine-grained ones have no scopes
+	if !strings.HasPrefix(Request{Header: r.Header}.Token(), "github_pat_") { // fine-grained ones have no scopes
 		header.Set("X-OAuth-Scopes", strings.Join(a.Scopes, ", "))
 		header.Set("X-Accepted-OAuth-Scopes", "")
 	}
@@ -87,6 +91,9 @@ func (v verdict) answerAPI(w http.ResponseWriter) {
 		w.Header().Set("X-GitHub-SSO", "required; url="+v.url)
 		apiError(w, http.StatusForbidden, "Resource protected by organization SAML enforcement. "+
 			"You must grant your Personal Access token access to this organization.")
+	case barred:
+		w.Header().Set("X-Accepted-GitHub-Permissions", "contents=read")
+		apiError(w, http.StatusForbidden, "Resource not accessible by personal access token")
 	default:
 		apiError(w, http.StatusNotFound, "Not Found")
 	}
@@ -122,6 +129,35 @@ func (h *Host) serveRepo(w http.ResponseWriter, r *http.Request, asked string) {
 		return
 	}
 	reply(w, http.StatusOK, h.about(repo))
+}
+
+// serveRefs answers GET /repos/O/R/git/matching-refs/… with none: what is asked is
+// whether the contents may be read.
+func (h *Host) serveRefs(w http.ResponseWriter, r *http.Request, repo string) {
+	if v := h.judge(r, repo); v.kind != readable {
+		v.answerAPI(w)
+		return
+	}
+	reply(w, http.StatusOK, []any{})
+}
+
+// serveOwner answers GET /organizations/ID, which is how the numbers in X-GitHub-SSO
+// get names.
+func (h *Host) serveOwner(w http.ResponseWriter, host string, a Account, id string) {
+	for _, prefix := range a.Sees {
+		name, rest, _ := strings.Cut(prefix, "/")
+		owner, _, _ := strings.Cut(rest, "/")
+		if name != host || owner == "" || strconv.Itoa(number(owner)) != id {
+			continue
+		}
+		if url := a.SSO[owner]; url != "" {
+			verdict{kind: unauthorized, owner: owner, url: url}.answerAPI(w)
+			return
+		}
+		reply(w, http.StatusOK, map[string]any{"login": owner, "id": number(owner)})
+		return
+	}
+	apiError(w, http.StatusNotFound, "Not Found")
 }
 
 // about is the part of GitHub's account of a repository that anybody reads.

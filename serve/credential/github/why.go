@@ -36,6 +36,8 @@ type AccessError struct {
 	Lacks  string    // of NoAccess: the permission, where that is known
 	Source string    // where the token came from, if the caller says so; it decides the hint
 	Err    error     // what GitHub or the network said; may be nil
+
+	stranger bool // no token was sent
 }
 
 // Host is the one that was asked.
@@ -84,7 +86,7 @@ func (e *AccessError) Unwrap() error { return e.Err }
 // Hint is the one next step, a command where one helps.
 func (e *AccessError) Hint() string {
 	switch {
-	case e.Kind == RateLimit && e.Source != "":
+	case e.Kind == RateLimit && !e.stranger: // strangers share 60 requests an hour
 		return "again at " + e.Until.Local().Format("15:04:05")
 	case e.Kind == Unreachable:
 		return "curl -sSI " + API(e.Host())
@@ -135,7 +137,7 @@ func (c *Client) Why(ctx context.Context, repo string, s credential.Secret) erro
 
 // explain turns what get returned into an [AccessError]. repo may be a host alone.
 func (c *Client) explain(err error, repo string, s credential.Secret) error {
-	e := &AccessError{Repo: repo, Kind: Unreachable, Err: err}
+	e := &AccessError{Repo: repo, Kind: Unreachable, Err: err, stranger: s.Empty()}
 	var r *refusal
 	if !errors.As(err, &r) {
 		// Who has left asks for no reason.
