@@ -40,6 +40,7 @@ func scriptParams(t *testing.T, dir string) testscript.Params {
 	commands := map[string]func(*testscript.TestScript, bool, []string){}
 	maps.Copy(commands, envCommands())
 	maps.Copy(commands, proxytest.Cmds())
+	maps.Copy(commands, gitCommands())
 	return testscript.Params{
 		Dir:                 dir,
 		Cmds:                commands,
@@ -60,6 +61,7 @@ func scriptParams(t *testing.T, dir string) testscript.Params {
 			if err := os.MkdirAll(filepath.Join(e.WorkDir, "h", "config"), 0o700); err != nil {
 				return err
 			}
+			setUpGit(e)
 			return proxytest.Setup(e)
 		},
 	}

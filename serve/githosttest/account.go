@@ -89,22 +89,23 @@ func (v verdict) rate(header http.Header) {
 	header.Set("X-RateLimit-Resource", "core")
 }
 
-// token takes the token out of a request, from Basic as git sends it or from the
-// two words that the API takes.
-func token(r *http.Request) string {
-	if _, password, ok := r.BasicAuth(); ok {
+// Token takes the token out of a request, from Basic as git sends it or from the two
+// words that the API takes. What is neither is returned as it stands.
+func (r Request) Token() string {
+	if _, password, ok := (&http.Request{Header: r.Header}).BasicAuth(); ok {
 		return password
 	}
-	word, rest, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	authorization := r.Header.Get("Authorization")
+	word, rest, _ := strings.Cut(authorization, " ")
 	if strings.EqualFold(word, "token") || strings.EqualFold(word, "bearer") {
 		return rest
 	}
-	return r.Header.Get("Authorization")
+	return authorization
 }
 
 // identify says whose token a request to the host carries.
 func (h *Host) identify(r *http.Request, host string) (Account, verdict) {
-	text := token(r)
+	text := Request{Header: r.Header}.Token()
 	if text == "" {
 		return Account{}, verdict{kind: stranger}
 	}

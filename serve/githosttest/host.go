@@ -38,11 +38,12 @@ type Host struct {
 	backend string // absolute path of git-http-backend
 
 	mu        sync.Mutex
-	names     []string          // known host names; the index makes the fake address
-	imports   map[string]string // host/path -> go-import content
-	redirects map[string]string // host/path -> host/path
-	repos     map[string]string // lower-case host/path -> host/path as made
-	private   []string          // lower-case prefixes of paths that strangers don't see
+	names     []string                // known host names; the index makes the fake address
+	sites     map[string]http.Handler // by host name
+	imports   map[string]string       // host/path -> go-import content
+	redirects map[string]string       // host/path -> host/path
+	repos     map[string]string       // lower-case host/path -> host/path as made
+	private   []string                // lower-case prefixes of paths that strangers don't see
 	accounts  map[string]Account
 	hubs      map[string]string // names that answer as GitHub does -> base URL of their REST API
 	device    device
@@ -67,6 +68,7 @@ func New(t testing.TB) *Host {
 		dir:       t.TempDir(),
 		home:      t.TempDir(),
 		backend:   filepath.Join(strings.TrimSpace(string(execPath)), "git-http-backend"),
+		sites:     make(map[string]http.Handler),
 		imports:   make(map[string]string),
 		redirects: make(map[string]string),
 		repos:     make(map[string]string),
@@ -89,6 +91,15 @@ func (h *Host) Vanity(modPrefix, repoURL string) {
 	defer h.mu.Unlock()
 	h.know(modPrefix)
 	h.imports[modPrefix] = modPrefix + " git " + repoURL
+}
+
+// Site puts another server behind a name: a checksum database, say, that is asked
+// at its own address.
+func (h *Host) Site(name string, handler http.Handler) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.know(name)
+	h.sites[name] = handler
 }
 
 // Rename makes the host answer requests for the old repository, "github.com/a/old",
@@ -168,7 +179,7 @@ func (h *Host) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	path := r.Host + r.URL.Path
 	h.mu.Lock()
 	h.requests = append(h.requests, Request{r.Method, r.Host, r.URL.Path, r.URL.RawQuery, r.Header.Clone()})
-	hook := h.hook
+	hook, site := h.hook, h.sites[r.Host]
 	imported, isImport := "", false
 	for prefix, content := range h.imports {
 		if path == prefix || strings.HasPrefix(path, prefix+"/") {
@@ -183,6 +194,8 @@ func (h *Host) serveHTTP(w http.ResponseWriter, r *http.Request) {
 
 	switch {
 	case hook != nil && hook(w, r):
+	case site != nil:
+		site.ServeHTTP(w, r)
 	case h.serveAPI(w, r), h.serveDevice(w, r):
 	case isImport:
 		fmt.Fprintf(w, "<html><head><meta name=\"go-import\" content=\"%s\"></head></html>\n", html.EscapeString(imported))

@@ -33,6 +33,7 @@ func TestHost(t *testing.T) {
 	hash := repo.Commit(t, map[string]string{"b.go": ""}, "v1.1.0")
 	host.Rename("github.com/acme/old", "github.com/acme/mod")
 	host.Vanity("go.example.org/mod", "https://github.com/acme/mod")
+	host.Site("sum.example.org", http.RedirectHandler("/elsewhere", http.StatusFound))
 	host.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/teapot" {
 			return false
@@ -53,6 +54,7 @@ func TestHost(t *testing.T) {
 		{"page of a repository", "https://github.com/acme/mod", 404, ""},
 		{"import page", "https://go.example.org/mod/sub?go-get=1", 200, `content="go.example.org/mod git https://github.com/acme/mod"`},
 		{"path outside the import page", "https://go.example.org/else?go-get=1", 404, ""},
+		{"other site", "https://sum.example.org/latest", 302, "/elsewhere"},
 		{"intercepted", "https://github.com/teapot", 418, ""},
 	}
 	c := client(t, host)
