@@ -38,7 +38,9 @@ type assembly struct {
 	store  *cache.Store
 	client *http.Client
 	tunnel *upstream.Tunnel
-	roots  string // PEM file of all roots that go and git trust
+	public upstream.Source // the origins of public modules
+	origin upstream.Source // and of private ones
+	roots  string          // PEM file of all roots that go and git trust
 	chain  *upstream.Chain
 	sums   *sumdb.Database
 	mirror *mirror.Mirror
@@ -161,12 +163,13 @@ func (a *assembly) read(context.Context) error {
 		Now: a.env.Now,
 		Log: a.log,
 	})
+	a.origin = a.direct("private")
 	a.mirror = mirror.New(mirror.Options{
 		Store:    a.store,
 		Source:   a.chain,
 		Offline:  a.s.offline,
 		Private:  private,
-		Origin:   a.direct("private"),
+		Origin:   a.origin,
 		Verify:   a.sums.Verify,
 		Announce: a.sums.Announce,
 		Asked:    a.ahead.Asked,
@@ -209,7 +212,11 @@ func (a *assembly) listen(stop func(), opts serveOptions) (err error) {
 		StateDir: a.s.stateDir,
 		Status:   func() any { return a.status() },
 		Stop:     stop,
+		Refresh:  a.refresh,
+		Resolve:  a.resolve,
 		Log:      a.log,
+
+		ForgetTokens: a.forgetTokens,
 	})
 	return err
 }

@@ -133,6 +133,8 @@ has served once it serves again without a network.
 		newEnv(env),
 		newStatus(env),
 		newStop(env),
+		newRefresh(env),
+		newResolve(env),
 		newConfig(env),
 		newCache(env),
 		newVersion(env),

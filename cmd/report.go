@@ -41,12 +41,16 @@ func (a *assembly) status() statusDoc {
 	// An unreadable cache shows in the log and in every answer; status still tells the rest.
 	unverified, err := a.store.Unverified()
 	aside, asideErr := a.store.Quarantined()
-	if err := errors.Join(err, asideErr); err != nil {
+	moves, movesErr := a.store.Moves()
+	if err := errors.Join(err, asideErr, movesErr); err != nil {
 		a.log.Warn("status not complete", "err", err)
 	}
 	doc.Unverified = len(unverified)
 	for _, q := range aside {
 		doc.Quarantine = append(doc.Quarantine, alarmDoc{Module: q.Module, Version: q.Version, Reason: serve.Redact(q.Reason), At: q.At})
+	}
+	for _, m := range moves {
+		doc.Moved = append(doc.Moved, movedDoc{Module: m.Path, Version: m.Version.Version, Commit: m.Was, Moved: m.Now, At: m.At})
 	}
 	return doc
 }

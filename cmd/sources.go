@@ -45,11 +45,12 @@ func (a *assembly) reachUpstreams(ctx context.Context) (err error) {
 	if err != nil {
 		return failf("gomirror config set upstream LIST", "read the upstream list: %w", err)
 	}
+	a.public = a.direct("public")
 	a.chain, err = upstream.NewChain(upstream.ChainOptions{
 		Entries: entries,
 		Default: builtin,
 		Client:  a.client,
-		Direct:  a.direct("public"),
+		Direct:  a.public,
 		Known:   func(modPath string) bool { return a.store.Known(cache.Public, modPath) },
 		Origin:  func(modPath string) bool { return a.store.CameFrom(upstream.DirectName, modPath) },
 		HopID:   a.hopID,

@@ -37,6 +37,7 @@ type statusDoc struct {
 	SumDB         []sumdbDoc    `json:"sumdb,omitempty"`
 	Unverified    int           `json:"unverified"`
 	Quarantine    []alarmDoc    `json:"quarantine,omitempty"`
+	Moved         []movedDoc    `json:"moved,omitempty"`
 }
 
 // upstreamDoc is how one upstream does.
@@ -94,6 +95,15 @@ type alarmDoc struct {
 	Version string    `json:"version"`
 	Reason  string    `json:"reason"`
 	At      time.Time `json:"at"`
+}
+
+// movedDoc is a private version whose tag names another commit than it did.
+type movedDoc struct {
+	Module  string    `json:"module"`
+	Version string    `json:"version"`
+	Commit  string    `json:"commit"` // that is served
+	Moved   string    `json:"moved"`  // where the tag is now, or "deleted"
+	At      time.Time `json:"at"`     // when that was noticed
 }
 
 // newStatus declares status. The capability is in no output unless asked for, since
@@ -217,6 +227,12 @@ func (d *statusDoc) render(p palette, now time.Time) string {
 	for _, q := range d.Quarantine {
 		t.row("alarm", p.bad.Render(fmt.Sprintf("%s@%s set aside on %s", q.Module, q.Version, q.At.Local().Format(time.DateTime))))
 		t.list("", strings.Fields(printable(q.Reason)), "")
+	}
+	for _, v := range d.Moved {
+		name := v.Module + "@" + v.Version
+		t.row("alarm", t.p.bad.Render(name+" has moved, noticed on "+v.At.Local().Format(time.DateTime)))
+		t.list("", strings.Fields("commit "+v.Commit+" is served; "+whereTag(v.Moved)), "")
+		t.list("", strings.Fields("gomirror refresh "+name+" --accept-moved"), "")
 	}
 	return t.b.String()
 }
