@@ -41,7 +41,11 @@ func (b *Bound) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !b.Secret.Empty() {
 		own.Header.Set("Authorization", "Bearer "+b.Secret.Reveal())
 	}
-	return next.RoundTrip(own)
+	resp, err := next.RoundTrip(own)
+	if resp != nil {
+		resp.Request = req // the one without the token
+	}
+	return resp, err
 }
 
 // refuse returns why a request is not sent.

@@ -17,6 +17,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 )
 
 const (
@@ -26,7 +28,11 @@ const (
 )
 
 // ErrNone says that no token is held for a place.
-var ErrNone error = &hinted{errors.New("no token is stored"), "gomirror auth login"}
+var ErrNone = errors.New("no token is stored")
+
+func none(p Place) error {
+	return &hinted{fmt.Errorf("%w for %s", ErrNone, p), p.login()}
+}
 
 // Options are what a [Store] works with.
 type Options struct {
@@ -50,7 +56,7 @@ type Token struct {
 // Store finds and keeps tokens. Its methods may be called at the same time.
 type Store struct {
 	opts  Options
-	calls chan struct{} // has room for one: a keychain is asked one thing at a time
+	reads singleflight.Group // of the keychain, by place
 
 	mu     sync.Mutex
 	memory map[Place]memory // guarded by mu
@@ -65,7 +71,7 @@ func New(opts Options) *Store {
 	if opts.Keychain.Get == nil {
 		opts.Keychain = SystemKeychain()
 	}
-	return &Store{opts: opts, calls: make(chan struct{}, 1), memory: map[Place]memory{}}
+	return &Store{opts: opts, memory: map[Place]memory{}}
 }
 
 // Token returns the token for what lies at host/owner: that of the environment, the
@@ -78,7 +84,7 @@ func (s *Store) Token(ctx context.Context, host, owner string) (Token, error) {
 	}
 	if place.Host == envHost && !s.opts.Environment.Empty() {
 		if err := s.opts.Environment.check(); err != nil {
-			return Token{}, fmt.Errorf("read %s: %w", envSource, err)
+			return Token{}, &hinted{fmt.Errorf("read %s: %w", envSource, err), "unset " + envSource}
 		}
 		return Token{s.opts.Environment, Place{Host: envHost}, envSource}, nil
 	}
@@ -86,7 +92,11 @@ func (s *Store) Token(ctx context.Context, host, owner string) (Token, error) {
 	defer cancel()
 	token, err := s.held(ctx, place)
 	if errors.Is(err, ErrNone) && place.Owner != "" {
-		token, err = s.held(ctx, Place{Host: place.Host})
+		all, err := s.held(ctx, Place{Host: place.Host})
+		if errors.Is(err, ErrNone) {
+			err = none(place)
+		}
+		return all, err
 	}
 	return token, err
 }
@@ -95,6 +105,9 @@ func (s *Store) Token(ctx context.Context, host, owner string) (Token, error) {
 func (s *Store) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for place := range s.memory {
+		s.reads.Forget(place.String())
+	}
 	clear(s.memory)
 }
 

@@ -21,6 +21,7 @@ const (
 	lockFile  = "credentials.lock"
 
 	lockRetry = 10 * time.Millisecond
+	lockLimit = 5 * time.Second // it is held for as long as two small files take
 
 	// maxFile is far over what the places of one user fill.
 	maxFile = 1 << 20
@@ -44,7 +45,7 @@ func (s *Store) entry(p Place) (Entry, error) {
 	if i := indexOf(list, p); i >= 0 {
 		return list[i], nil
 	}
-	return Entry{}, ErrNone
+	return Entry{}, none(p)
 }
 
 func indexOf(list []Entry, p Place) int {
@@ -80,7 +81,12 @@ func (s *Store) lock(ctx context.Context) (unlock func(), err error) {
 	if err := os.MkdirAll(s.opts.StateDir, 0o700); err != nil {
 		return nil, fmt.Errorf("make state folder: %w", err)
 	}
+	if err := closeFolder(s.opts.StateDir); err != nil {
+		return nil, err
+	}
 	file := flock.New(filepath.Join(s.opts.StateDir, lockFile), flock.SetPermissions(0o600))
+	ctx, cancel := context.WithTimeout(ctx, lockLimit)
+	defer cancel()
 	if _, err := file.TryLockContext(ctx, lockRetry); err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", file.Path(), err), file.Close())
 	}
@@ -101,7 +107,7 @@ func (s *Store) load(name string, v any) error {
 		return err
 	}
 	if json.Unmarshal(content, v) != nil { // its error may quote the content
-		return &hinted{fmt.Errorf("read %s: not what gomirror wrote there", path), "gomirror auth logout --all"}
+		return &hinted{fmt.Errorf("read %s: not what gomirror wrote there", path), "rm " + path}
 	}
 	return nil
 }

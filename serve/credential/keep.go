@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
-
-	"github.com/zalando/go-keyring"
 )
 
-// Put stores a token for a place, whose it is and when. It goes into the keychain,
-// and only if insecure says so into a file that its owner alone can read: never the
+// Put stores a token for a place, and whose it is. It goes into the keychain, and
+// only if insecure says so into a file that its owner alone can read: never into the
 // one for want of the other.
 func (s *Store) Put(ctx context.Context, place Place, login string, secret Secret, insecure bool) error {
 	place, err := place.clean()
@@ -20,98 +17,80 @@ func (s *Store) Put(ctx context.Context, place Place, login string, secret Secre
 	if err := secret.check(); err != nil {
 		return &KeychainError{Kind: kindOf(err), Err: err, Place: place, Verb: "store"}
 	}
+	defer s.Forget()
+	entry := Entry{place, login, inKeychain, s.opts.Now().UTC()}
+	if insecure {
+		entry.Storage = inFile
+	} else if err := s.putKeychain(ctx, place, secret); err != nil {
+		return err
+	}
+	if err := s.write(ctx, entry, secret); err != nil {
+		return err
+	}
+	if insecure {
+		// An older token in the keychain would never be found again. That the keychain
+		// fails is the usual reason for a file, and no reason to fail now.
+		s.removeKeychain(ctx, place)
+	}
+	return nil
+}
+
+// write brings the two files up to date with a token that was stored.
+func (s *Store) write(ctx context.Context, entry Entry, secret Secret) error {
 	unlock, err := s.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	defer s.Forget()
-	entry := Entry{place, login, inKeychain, s.opts.Now().UTC().Truncate(time.Second)}
-	if insecure {
-		entry.Storage = inFile
-		err = s.putPlain(place, secret)
-	} else {
-		err = s.putKeychain(ctx, place, secret)
+	if entry.Storage == inFile {
+		if err := s.putPlain(entry.Place, secret); err != nil {
+			return err
+		}
+		return s.record(entry)
 	}
-	if err != nil {
-		return err
-	}
-	if err := s.record(entry); err != nil {
-		return err
-	}
-	if insecure {
-		// An older token in the keychain would be found by nobody; that the keychain
-		// fails is the usual reason for a file, and no reason to fail now.
-		s.removeKeychain(ctx, place)
-		return nil
-	}
-	return s.removePlain(place)
+	return errors.Join(s.record(entry), s.removePlain(entry.Place))
 }
 
 // putKeychain reads the item again: macOS' security command does not tell each
-// failure in its exit status.
+// failure by its exit status.
 func (s *Store) putKeychain(ctx context.Context, place Place, secret Secret) error {
-	err := s.call(ctx, "store", place, func(account string) error {
+	err := s.change(ctx, "store", place, func(account string) error {
 		return s.opts.Keychain.Set(service, account, secret.Reveal())
 	})
 	if err != nil {
 		return err
 	}
-	again, err := s.getKeychain(ctx, place)
-	if errors.Is(err, ErrNone) || err == nil && again != secret {
-		err = errors.New("it did not keep what was stored")
-		return &KeychainError{Kind: Denied, Err: err, Place: place, Verb: "store"}
+	again, err := s.read(ctx, place)
+	if err == nil && again == secret {
+		return nil
+	}
+	if err == nil || errors.Is(err, ErrNone) {
+		err = &KeychainError{Kind: Denied, Err: errors.New("it did not keep what was stored"), Place: place, Verb: "store"}
 	}
 	return err
 }
 
-func (s *Store) getKeychain(ctx context.Context, place Place) (Secret, error) {
-	var secret Secret
-	err := s.call(ctx, "read", place, func(account string) error {
-		text, err := s.opts.Keychain.Get(service, account)
-		if err != nil {
-			return err
-		}
-		secret = NewSecret(text)
-		return secret.check()
-	})
-	if errors.Is(err, keyring.ErrNotFound) {
-		return Secret{}, ErrNone
-	}
-	if err != nil {
-		return Secret{}, err
-	}
-	return secret, nil
-}
-
+// removeKeychain is content if there is no item.
 func (s *Store) removeKeychain(ctx context.Context, place Place) error {
-	err := s.call(ctx, "remove", place, func(account string) error {
+	err := s.change(ctx, "remove", place, func(account string) error {
 		return s.opts.Keychain.Delete(service, account)
 	})
-	if errors.Is(err, keyring.ErrNotFound) {
+	if errors.Is(err, ErrNone) {
 		return nil
 	}
 	return err
 }
 
-// Remove takes the token of a place away from where it is stored. ErrNone says that
-// there was none.
+// Remove takes the token of a place away from where it is stored. The error is
+// [ErrNone] if there was none.
 func (s *Store) Remove(ctx context.Context, place Place) error {
 	place, err := place.clean()
 	if err != nil {
 		return err
 	}
-	unlock, err := s.lock(ctx)
-	if err != nil {
-		return err
-	}
-	defer unlock()
 	defer s.Forget()
 	entry, err := s.entry(place)
 	if err != nil {
-		return err
-	}
-	if err := s.removePlain(place); err != nil {
 		return err
 	}
 	if entry.Storage == inKeychain {
@@ -119,7 +98,12 @@ func (s *Store) Remove(ctx context.Context, place Place) error {
 			return err
 		}
 	}
-	return s.strike(place)
+	unlock, err := s.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return errors.Join(s.removePlain(place), s.strike(place))
 }
 
 // held returns the token of exactly this place.
@@ -128,20 +112,12 @@ func (s *Store) held(ctx context.Context, place Place) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
-	var secret Secret
 	switch entry.Storage {
 	case inKeychain:
-		secret, err = s.getKeychain(ctx, place)
+		return s.remembered(ctx, entry)
 	case inFile:
-		secret, err = s.getPlain(place)
-	default:
-		err = fmt.Errorf("find the token of %s: unknown storage %q", place, entry.Storage)
+		secret, err := s.getPlain(place)
+		return Token{secret, place, inFile}, err
 	}
-	if err != nil {
-		return Token{}, err
-	}
-	return Token{secret, place, entry.Storage}, nil
+	return Token{}, &hinted{fmt.Errorf("find the token of %s: unknown storage %q", place, entry.Storage), place.login()}
 }
-
-// memory is what was found for a place.
-type memory struct{}

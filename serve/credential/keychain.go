@@ -21,24 +21,24 @@ type Keychain struct {
 }
 
 // SystemKeychain returns the Keychain of macOS, the Credential Manager of Windows or
-// the Secret Service of Linux. To read never opens a dialogue where that can be told
-// beforehand: a daemon may have no screen.
+// the Secret Service of Linux. Only Set and Delete, which a user asks for, may open a
+// dialogue to unlock it; Get says that it is locked, where that can be told.
 func SystemKeychain() Keychain {
 	return Keychain{
 		Get: func(service, account string) (string, error) {
-			if err := ready(); err != nil {
+			if err := ready(false); err != nil {
 				return "", err
 			}
 			return keyring.Get(service, account)
 		},
 		Set: func(service, account, secret string) error {
-			if err := ready(); err != nil {
+			if err := ready(true); err != nil {
 				return err
 			}
 			return keyring.Set(service, account, secret)
 		},
 		Delete: func(service, account string) error {
-			if err := ready(); err != nil {
+			if err := ready(true); err != nil {
 				return err
 			}
 			return keyring.Delete(service, account)
@@ -75,30 +75,53 @@ func (e *KeychainError) Unwrap() error { return e.Err }
 // errLimit is the cause of a context whose time for the keychain is over.
 var errLimit = errors.New("no answer in time")
 
-// call does one call of the keychain, unless another that hangs holds the place.
-// The goroutine ends with the call: there is one at most, however often we ask.
-func (s *Store) call(ctx context.Context, verb string, p Place, do func(account string) error) error {
+// read gets an item. Who asks for the same while a read goes on waits for that one:
+// a keychain that hangs, or has opened a dialogue, is not asked once more.
+func (s *Store) read(ctx context.Context, p Place) (Secret, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.Limit, errLimit)
 	defer cancel()
+	answer := s.reads.DoChan(p.String(), func() (any, error) { // ends with the call
+		text, err := s.opts.Keychain.Get(service, p.String())
+		if err != nil {
+			return nil, err
+		}
+		secret := NewSecret(text)
+		return secret, secret.check()
+	})
 	select {
-	case s.calls <- struct{}{}:
+	case got := <-answer:
+		if got.Err != nil {
+			return Secret{}, fault("read", p, got.Err)
+		}
+		return got.Val.(Secret), nil
 	case <-ctx.Done():
-		return late(ctx, verb, p)
+		return Secret{}, late(ctx, "read", p)
 	}
+}
+
+// change does a call that stores or removes an item.
+func (s *Store) change(ctx context.Context, verb string, p Place, do func(account string) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.Limit, errLimit)
+	defer cancel()
 	done := make(chan error, 1)
-	go func() {
-		defer func() { <-s.calls }()
-		done <- do(p.String())
-	}()
+	go func() { done <- do(p.String()) }() // ends with the call
 	select {
 	case err := <-done:
-		if err == nil || errors.Is(err, keyring.ErrNotFound) {
-			return err
-		}
-		return &KeychainError{Kind: kindOf(err), Err: err, Place: p, Verb: verb}
+		s.reads.Forget(p.String()) // one that has begun may see what was there before
+		return fault(verb, p, err)
 	case <-ctx.Done():
 		return late(ctx, verb, p)
 	}
+}
+
+func fault(verb string, p Place, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, keyring.ErrNotFound):
+		return none(p)
+	}
+	return &KeychainError{Kind: kindOf(err), Err: err, Place: p, Verb: verb}
 }
 
 // late tells the end of our limit from that of the caller.

@@ -11,7 +11,7 @@ const (
 )
 
 // ready has nothing to tell: the security command answers at once, or asks the user.
-func ready() error { return nil }
+func ready(bool) error { return nil }
 
 // systemKind reads the exit status of the security command, which is the low byte of
 // an OSStatus (Security/SecBase.h).

@@ -8,11 +8,13 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// The Secret Service has no command of its own; these are those of the one that most
-// systems run. They ask for the password of the keyring.
+// The Secret Service has no commands of its own; these are of the one that most
+// systems run. The first reads the keyring's password from standard input, up to an
+// end of file, and makes a keyring if there is none. Without --replace it leaves a
+// daemon that D-Bus has started as locked as it was.
 const (
-	unlockCommand  = "gnome-keyring-daemon --unlock"
-	restartCommand = "gnome-keyring-daemon --replace --unlock --components=secrets"
+	unlockCommand  = "gnome-keyring-daemon --replace --unlock --components=secrets"
+	restartCommand = "systemctl --user restart gnome-keyring-daemon"
 )
 
 const (
@@ -24,10 +26,10 @@ const (
 	listProperty   = "org.freedesktop.Secret.Service.Collections"
 )
 
-// ready returns a verdict if the collection that go-keyring is going to use is
-// locked or not there. go-keyring itself would start a bus of its own, or open a
-// dialogue and wait for it without end.
-func ready() error {
+// ready returns a verdict if the collection that go-keyring is going to use is not
+// there, or locked and no dialogue is wanted. go-keyring itself would start a bus of
+// its own, or open a dialogue and wait for it without end.
+func ready(dialogue bool) error {
 	conn, err := dbus.SessionBusPrivateNoAutoStartup()
 	if err != nil {
 		return &verdict{Absent, err}
@@ -48,11 +50,14 @@ func ready() error {
 		}
 	}
 	locked, err := conn.Object(secretsName, path).GetProperty(lockedProperty)
+	if kind, known := systemKind(err); known && kind == Absent {
+		return &verdict{Locked, errors.New("no keyring has been made yet")}
+	}
 	if err != nil {
 		return err
 	}
-	if yes, _ := locked.Value().(bool); yes {
-		return &verdict{Locked, fmt.Errorf("%s says so", path)}
+	if yes, _ := locked.Value().(bool); yes && !dialogue {
+		return &verdict{Locked, fmt.Errorf("%s is", path)}
 	}
 	return nil
 }
@@ -62,17 +67,20 @@ func systemKind(err error) (Kind, bool) {
 	var fault dbus.Error
 	if !errors.As(err, &fault) {
 		// go-keyring's words after a dialogue was dismissed
-		return Locked, strings.Contains(err.Error(), "failed to unlock")
+		return Locked, err != nil && strings.Contains(err.Error(), "failed to unlock")
 	}
-	switch name := strings.TrimPrefix(fault.Name, "org.freedesktop."); {
-	case name == "Secret.Error.IsLocked":
+	if strings.HasPrefix(fault.Name, "org.freedesktop.DBus.Error.Spawn.") {
+		return Absent, true // there is a service, and it can't be started
+	}
+	switch strings.TrimPrefix(fault.Name, "org.freedesktop.") {
+	case "Secret.Error.IsLocked":
 		return Locked, true
-	case name == "Secret.Error.NoSuchObject", name == "DBus.Error.UnknownObject", name == "DBus.Error.UnknownMethod",
-		name == "DBus.Error.ServiceUnknown", name == "DBus.Error.NameHasNoOwner", strings.HasPrefix(name, "DBus.Error.Spawn."):
+	case "Secret.Error.NoSuchObject", "DBus.Error.UnknownObject", "DBus.Error.UnknownMethod", "DBus.Error.ServiceUnknown",
+		"DBus.Error.NameHasNoOwner":
 		return Absent, true
-	case name == "DBus.Error.NoReply", name == "DBus.Error.Timeout", name == "DBus.Error.TimedOut":
+	case "DBus.Error.NoReply", "DBus.Error.Timeout", "DBus.Error.TimedOut":
 		return Hanging, true
-	case name == "DBus.Error.LimitsExceeded":
+	case "DBus.Error.LimitsExceeded":
 		return TooBig, true
 	}
 	return 0, false

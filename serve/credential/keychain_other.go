@@ -7,6 +7,6 @@ const (
 	restartCommand = unlockCommand
 )
 
-func ready() error { return nil }
+func ready(bool) error { return nil }
 
 func systemKind(error) (Kind, bool) { return 0, false }

@@ -6,13 +6,15 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// VaultSvc is the Credential Manager's service. It is never locked while its user is
+// logged in.
 const (
-	unlockCommand  = "rundll32.exe keymgr.dll,KRShowKeyMgr"
-	restartCommand = "sc start VaultSvc"
+	unlockCommand  = restartCommand
+	restartCommand = "powershell Restart-Service VaultSvc"
 )
 
 // ready has nothing to tell: the Credential Manager opens no dialogue.
-func ready() error { return nil }
+func ready(bool) error { return nil }
 
 // systemKind reads the errors of CredRead and CredWrite.
 func systemKind(err error) (Kind, bool) {

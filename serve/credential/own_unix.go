@@ -39,3 +39,25 @@ func checkOwn(path string, info os.FileInfo) error {
 	}
 	return nil
 }
+
+// closeFolder closes the state folder to others. Where they could write so far, what
+// lies there may be theirs.
+func closeFolder(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("check state folder: %w", err)
+	}
+	switch owner := info.Sys().(*syscall.Stat_t).Uid; {
+	case int(owner) != os.Geteuid():
+		return &hinted{fmt.Errorf("state folder %s belongs to uid %d, and gomirror runs as uid %d", dir, owner, os.Geteuid()),
+			"run gomirror as its owner, without sudo"}
+	case info.Mode().Perm()&0o022 != 0:
+		return &hinted{fmt.Errorf("state folder %s can be written by others (mode %04o)", dir, info.Mode().Perm()), "chmod 700 " + dir}
+	case info.Mode().Perm()&0o077 == 0:
+		return nil
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return fmt.Errorf("close state folder to others: %w", err)
+	}
+	return nil
+}

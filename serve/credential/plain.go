@@ -24,9 +24,12 @@ func (s *Store) getPlain(place Place) (Secret, error) {
 	}
 	secret := NewSecret(tokens[place.String()])
 	if secret.Empty() {
-		return Secret{}, ErrNone
+		return Secret{}, none(place)
 	}
-	return secret, secret.check()
+	if err := secret.check(); err != nil {
+		return Secret{}, &hinted{fmt.Errorf("read the token of %s from %s: %w", place, plainFile, err), place.login()}
+	}
+	return secret, nil
 }
 
 // removePlain leaves no file without a token.
