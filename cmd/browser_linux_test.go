@@ -1,0 +1,341 @@
+package cmd
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/gomirror/gomirror/serve/daemon"
+)
+
+// rebound is a name of somebody else's that leads to gomirror's port once the page
+// from it has been loaded.
+const rebound = "evil.example"
+
+// browseLimit is how long one page may take on a machine that is busy with the
+// tests of other packages.
+const browseLimit = 3 * time.Minute
+
+// browse opens a hostile page in headless Chromium, which knows the whole address of
+// a file behind gomirror and tries to read it in every way that a page has. Nothing
+// of the file may reach the browser, and each try must be seen on the wire. With
+// -rebind the page comes from a name that resolves to gomirror's address afterwards,
+// so that for the browser the two are one origin. With -unguarded something stands
+// before gomirror that takes off what the guard looks at: that the file then does
+// arrive proves that the page tries in earnest.
+//
+//	browse [-rebind] [-unguarded] KEY MARK    MARK is a text in the file
+func browse(ts *testscript.TestScript, neg bool, args []string) {
+	lab := &browserLab{read: map[string]string{}, ended: make(chan struct{})}
+	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
+		lab.rebind = lab.rebind || args[0] == "-rebind"
+		lab.unguarded = lab.unguarded || args[0] == "-unguarded"
+		args = args[1:]
+	}
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: browse [-rebind] [-unguarded] KEY MARK")
+	}
+	key, mark := args[0], args[1]
+	addr, capability, err := daemon.Saved(stateDir(ts))
+	ts.Check(err)
+	_, port, err := net.SplitHostPort(addr)
+	ts.Check(err)
+	lab.target = "http://" + addr + "/t/" + capability + "/" + key
+	if lab.rebind {
+		lab.target = "http://" + net.JoinHostPort(rebound, port) + "/t/" + capability + "/" + key
+	}
+	template, err := os.ReadFile("testdata/hostile.html")
+	ts.Check(err)
+	home := httptest.NewServer(http.HandlerFunc(lab.serveHome))
+	defer home.Close()
+	lab.page = bytes.NewBuffer(template).String()
+	lab.page = strings.NewReplacer("TARGET", lab.target, "HOME", home.URL).Replace(lab.page)
+
+	behind := addr
+	if lab.unguarded {
+		open := httptest.NewServer(unguarded(addr))
+		defer open.Close()
+		behind = open.Listener.Addr().String()
+	}
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.2", port))
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), browseLimit)
+	wire := &tap{lab: lab, behind: behind}
+	var taps sync.WaitGroup
+	taps.Go(func() { wire.run(ctx, l) }) // ends with ctx
+	start := home.URL
+	if lab.rebind {
+		start = "http://" + net.JoinHostPort(rebound, port)
+	}
+	said, err := chromium(ctx, lab.ended, port, start+"/")
+	cancel()
+	taps.Wait()
+	if err != nil {
+		ts.Fatalf("%v\n%s", err, said)
+	}
+	lab.judge(ts, wire, mark)
+}
+
+// browserLab is one page and what became of its tries.
+type browserLab struct {
+	rebind, unguarded bool
+	target, page      string
+	ended             chan struct{}
+
+	mu     sync.Mutex
+	begun  bool              // the page runs: from now on its name leads to gomirror
+	read   map[string]string // by try: what the page could read
+	names  []string          // of the tries, in order
+	finish sync.Once
+}
+
+// serveHome is the server of the page's author.
+func (lab *browserLab) serveHome(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body) // what is missing is not in the report
+	lab.mu.Lock()
+	defer lab.mu.Unlock()
+	switch r.URL.Path {
+	case "/":
+		w.Header().Set("Content-Type", "text/html")
+		io.WriteString(w, lab.page)
+	case "/begin":
+		lab.begun = true
+	case "/report":
+		name := r.URL.Query().Get("try")
+		lab.names = append(lab.names, name)
+		lab.read[name] = string(body)
+	case "/end":
+		lab.finish.Do(func() { close(lab.ended) })
+	}
+}
+
+// judge prints a line for each try and holds them to what must be.
+func (lab *browserLab) judge(ts *testscript.TestScript, wire *tap, mark string) {
+	got := wire.exchanges()
+	lab.mu.Lock()
+	defer lab.mu.Unlock()
+	if len(lab.names) < 20 {
+		ts.Fatalf("the page reported %d tries, want all of them: %q", len(lab.names), lab.names)
+	}
+	reached, marked, legible := 0, 0, 0
+	for _, name := range lab.names {
+		var status []string
+		hit := false
+		for _, e := range got[name] {
+			status = append(status, strconv.Itoa(e.status))
+			hit = hit || bytes.Contains(e.body, []byte(mark))
+		}
+		if len(status) > 0 {
+			reached++
+		}
+		if hit {
+			marked++
+		}
+		if strings.Contains(lab.read[name], mark) {
+			legible++
+		}
+		fmt.Fprintf(ts.Stdout(), "%-18s answers %s, page read %.60q\n", name, strings.Join(status, " "), lab.read[name])
+		refused := !slices.ContainsFunc(got[name], func(e exchange) bool { return e.status != 403 && e.status != 421 })
+		if !lab.unguarded && !refused {
+			ts.Fatalf("%s was answered %q, want it refused", name, status)
+		}
+	}
+	fmt.Fprintf(ts.Stdout(), "%d of %d tries reached gomirror, %d brought the file to the browser, %d to the page\n",
+		reached, len(lab.names), marked, legible)
+	if all := wire.sent(); !lab.unguarded && bytes.Contains(all, []byte(mark)) {
+		ts.Fatalf("the file is among the %d bytes that reached the browser", len(all))
+	}
+	if reached != len(lab.names) {
+		ts.Fatalf("%d of %d tries were seen on the wire, want all", reached, len(lab.names))
+	}
+}
+
+// unguarded is what gomirror would be without its guard.
+func unguarded(addr string) http.Handler {
+	return &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.Out.URL = &url.URL{Scheme: "http", Host: addr, Path: r.In.URL.Path}
+		r.Out.Host, r.Out.Method, r.Out.Header = addr, http.MethodGet, http.Header{}
+		r.Out.Body, r.Out.ContentLength = nil, 0
+	}}
+}
+
+// tap is the wire between browser and gomirror. Where the page comes from a rebound
+// name it is that name's first address, too.
+type tap struct {
+	lab    *browserLab
+	behind string
+
+	mu    sync.Mutex
+	conns []*tapped
+}
+
+// tapped is what went over one connection.
+type tapped struct{ asked, answered syncBytes }
+
+// syncBytes is a buffer that is read while it still grows.
+type syncBytes struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBytes) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBytes) bytes() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Clone(s.b.Bytes())
+}
+
+func (t *tap) run(ctx context.Context, l net.Listener) {
+	var open sync.WaitGroup
+	context.AfterFunc(ctx, func() { l.Close() })
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			open.Wait()
+			return
+		}
+		context.AfterFunc(ctx, func() { c.Close() })
+		open.Go(func() { t.pass(ctx, c) }) // ends when either side closes, and with ctx
+	}
+}
+
+// pass decides by the first bytes: a connection that the browser opened ahead of the
+// page's begin is used after it.
+func (t *tap) pass(ctx context.Context, c net.Conn) {
+	defer c.Close()
+	in := bufio.NewReader(c)
+	if _, err := in.Peek(1); err != nil {
+		return
+	}
+	t.lab.mu.Lock()
+	begun := t.lab.begun
+	t.lab.mu.Unlock()
+	if !begun && t.lab.rebind {
+		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(t.lab.page), t.lab.page)
+		return
+	}
+	var d net.Dialer
+	out, err := d.DialContext(ctx, "tcp", t.behind)
+	if err != nil {
+		return
+	}
+	defer out.Close()
+	record := new(tapped)
+	t.mu.Lock()
+	t.conns = append(t.conns, record)
+	t.mu.Unlock()
+	go func() { // ends when the browser closes, or with ctx
+		io.Copy(out, io.TeeReader(in, &record.asked))
+		out.(*net.TCPConn).CloseWrite()
+	}()
+	io.Copy(c, io.TeeReader(out, &record.answered))
+}
+
+// exchange is one answer that reached the browser.
+type exchange struct {
+	status int
+	body   []byte
+}
+
+var tryForm = regexp.MustCompile(`[?&]try=([a-z-]+)`)
+
+// exchanges returns the answers by the name of the try that asked.
+func (t *tap) exchanges() map[string][]exchange {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	found := map[string][]exchange{}
+	for _, c := range t.conns {
+		asked, answered := bufio.NewReader(bytes.NewReader(c.asked.bytes())), bufio.NewReader(bytes.NewReader(c.answered.bytes()))
+		for {
+			r, err := http.ReadRequest(asked)
+			if err != nil {
+				break
+			}
+			io.Copy(io.Discard, r.Body)
+			answer, err := http.ReadResponse(answered, r)
+			if err != nil {
+				break
+			}
+			body, _ := io.ReadAll(answer.Body) // a cut one counts for what it has
+			if m := tryForm.FindStringSubmatch(r.RequestURI); m != nil {
+				found[m[1]] = append(found[m[1]], exchange{answer.StatusCode, body})
+			}
+		}
+	}
+	return found
+}
+
+// sent returns all bytes that went to the browser.
+func (t *tap) sent() []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []byte
+	for _, c := range t.conns {
+		all = append(all, c.answered.bytes()...)
+	}
+	return all
+}
+
+// chromium opens a page, and ends when the page has or with ctx. What it says is in
+// the error's place only.
+func chromium(ctx context.Context, ended <-chan struct{}, port, page string) (said string, err error) {
+	program, err := exec.LookPath("chromium")
+	if err != nil {
+		return "", fmt.Errorf("this test needs Chromium: apt-get install chromium, as .ci/test does: %w", err)
+	}
+	profile, err := os.MkdirTemp("", "gm-browser")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(profile)
+	rules := "MAP " + rebound + " 127.0.0.2, MAP 127.0.0.1:" + port + " 127.0.0.2:" + port + ", MAP 127.0.0.1 127.0.0.1, MAP * ~NOTFOUND"
+	c := exec.Command(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
+		"--no-first-run", "--no-proxy-server", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+		"--disable-popup-blocking", "--user-data-dir="+profile, "--host-resolver-rules="+rules, page)
+	c.Env = append(os.Environ(), "HOME="+profile, "XDG_CONFIG_HOME="+profile, "XDG_CACHE_HOME="+profile)
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its children must end with it
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	c.WaitDelay = 10 * time.Second
+	if err := c.Start(); err != nil {
+		return "", err
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- c.Wait() }() // ends when it is killed below
+	var early error
+	select {
+	case <-ended:
+	case early = <-exited:
+		early = fmt.Errorf("chromium ended before the page did: %v", early)
+	case <-ctx.Done():
+		early = fmt.Errorf("the page did not end within %v", browseLimit)
+	}
+	syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
+	if early == nil || ctx.Err() != nil {
+		<-exited
+	}
+	return out.String(), early
+}
