@@ -35,7 +35,7 @@ type form struct {
 // as part of a URL, and in base64, alone or with a user name before it. It may be
 // called at any time, with the same text too.
 func Secret(text string) {
-	if len(text) < MinSecret {
+	if len(text) < MinSecret || secrets.has(form{text: text}) {
 		return
 	}
 	quoted := strconv.Quote(text)
@@ -64,6 +64,12 @@ func base64Forms(text string) []form {
 		}
 	}
 	return forms
+}
+
+func (r *registry) has(f form) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Contains(r.forms, f)
 }
 
 func (r *registry) add(forms []form) {
