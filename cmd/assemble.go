@@ -18,6 +18,8 @@ import (
 
 	"github.com/gomirror/gomirror/cache"
 	"github.com/gomirror/gomirror/serve"
+	"github.com/gomirror/gomirror/serve/credential"
+	"github.com/gomirror/gomirror/serve/credential/github"
 	"github.com/gomirror/gomirror/serve/daemon"
 	"github.com/gomirror/gomirror/serve/mirror"
 	"github.com/gomirror/gomirror/serve/prefetch"
@@ -34,9 +36,11 @@ type assembly struct {
 	log     *slog.Logger
 	hopID   string
 	private []string // patterns
+	tokens  *credential.Store
 
 	store  *cache.Store
 	client *http.Client
+	github *github.Client
 	tunnel *upstream.Tunnel
 	public upstream.Source // the origins of public modules
 	origin upstream.Source // and of private ones
@@ -57,7 +61,8 @@ type assembly struct {
 
 // serveForeground wires the parts and serves until ctx ends.
 func serveForeground(ctx context.Context, env *Env, s *settings, opts serveOptions) (err error) {
-	keepPrivate() // before the first file
+	keepPrivate()               // before the first file
+	hardened := hardenProcess() // before the first secret
 	lock, err := daemon.Acquire(s.stateDir)
 	if err != nil {
 		return err
@@ -65,6 +70,9 @@ func serveForeground(ctx context.Context, env *Env, s *settings, opts serveOptio
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	a := &assembly{env: env, s: s, log: env.logger(s, opts), started: env.Now()}
+	if hardened != nil {
+		a.log.Warn("crash dumps may tell secrets", "err", hardened)
+	}
 	a.keep(lock.Release)
 	defer func() { err = errors.Join(err, a.close()) }()
 	for _, part := range []func(context.Context) error{a.readGo, a.openStore, a.reachUpstreams, a.verify, a.read} {
@@ -101,6 +109,7 @@ func (a *assembly) readGo(ctx context.Context) (err error) {
 		return err
 	}
 	a.private = privatePatterns(a.s, a.goEnv)
+	a.tokens = a.env.tokens(a.s, rememberTokens)
 	id := make([]byte, 8)
 	rand.Read(id) // never fails
 	a.hopID = hex.EncodeToString(id)
@@ -163,7 +172,7 @@ func (a *assembly) read(context.Context) error {
 		Now: a.env.Now,
 		Log: a.log,
 	})
-	a.origin = a.direct("private")
+	a.origin = a.direct(privateClones)
 	a.mirror = mirror.New(mirror.Options{
 		Store:    a.store,
 		Source:   a.chain,

@@ -23,6 +23,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/gomirror/gomirror/serve/credential"
+	"github.com/gomirror/gomirror/serve/upstream"
 )
 
 // Env is all that a command may touch.
@@ -49,6 +52,9 @@ type Env struct {
 	// Lookup finds the addresses of the hosts that git asks; nil means the system's
 	// resolver. It goes with Dial.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
+
+	// Secrets is the keychain; the zero one means the system's.
+	Secrets credential.Keychain
 
 	globals // set by the root's flags
 }
@@ -90,6 +96,13 @@ func (e *Env) lookup(name string) (string, bool) {
 
 // Run runs the command that env.Args names and returns the exit code.
 func Run(ctx context.Context, env *Env) int {
+	if handle, ok := env.lookup(upstream.AskpassVariable); ok && len(env.Args) == 1 {
+		// git asks, deep below a daemon of ours. It says itself if there is no answer.
+		if upstream.Askpass(handle, env.Args[0], env.Stdout) != nil {
+			return exitFailed
+		}
+		return exitDone
+	}
 	root := newRoot(env)
 	root.SetArgs(env.Args)
 	root.SetIn(env.Stdin)

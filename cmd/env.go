@@ -91,7 +91,6 @@ func settingUp(ctx context.Context, env *Env, orig originals, fallback string) (
 		user:     *user,
 		proxy:    upstream.Strip(user.GOPROXY),
 		config:   s.private,
-		token:    env.Getenv("GOMIRROR_GITHUB_TOKEN") != "",
 		fallback: fallback,
 		cacheDir: s.cacheDir,
 	}
@@ -107,6 +106,9 @@ func settingUp(ctx context.Context, env *Env, orig originals, fallback string) (
 		p, err := makePlan(in)
 		return nil, p.notes, err
 	}
+	if in.tokens, err = env.tokenPlaces(env.tokens(s, 0)); err != nil {
+		return nil, nil, err // with a token unknown a mirror might stand behind us
+	}
 	c, err := findSidecar(ctx, s)
 	if err != nil {
 		return nil, nil, err
@@ -118,7 +120,7 @@ func settingUp(ctx context.Context, env *Env, orig originals, fallback string) (
 		if err != nil {
 			return nil, nil, err
 		}
-		in.served, in.private = doc.Served, doc.Private
+		in.served, in.private, in.tokens = doc.Served, doc.Private, unite(in.tokens, doc.Tokens)
 		in.upstream, in.cacheDir = doc.Upstream, cmp.Or(doc.Cache.Dir, s.cacheDir)
 	} else {
 		notes = append(notes, fmt.Sprintf("not running, so go falls back; to start it on %s: gomirror serve --background", c.addr))

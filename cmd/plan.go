@@ -28,7 +28,7 @@ type planInput struct {
 	served   []string // setting private of that daemon
 	private  []string // all patterns that it treats as private, wherever it has them from
 	upstream string   // its upstream, or what the next one will have
-	token    bool     // a token for a private host exists
+	tokens   []string // HOST or HOST/OWNER that there is a token for
 	fallback string   // "" or one of fallbacks
 	cacheDir string
 }
@@ -62,12 +62,12 @@ func makePlan(in planInput) (plan, error) {
 	p.setPatterns(in)
 	// Also when the pattern is only the daemon's: another shell of the same user set
 	// it, and the module may be pulled in this one.
-	private := p.set["GONOPROXY"] != "" || len(in.private) > 0 || in.token
+	private := p.set["GONOPROXY"] != "" || len(in.private) > 0 || len(in.tokens) > 0
 	if p.set["GOPROXY"], err = proxyList(in, private); err != nil {
 		return plan{}, err
 	}
-	if in.token && p.set["GONOPROXY"] == "" && len(in.private) == 0 {
-		p.note("a token is set and no private pattern: gomirror config set private github.com/YOURORG")
+	if len(in.tokens) > 0 && p.set["GONOPROXY"] == "" && len(in.private) == 0 {
+		p.note("there is a token for %s and no private pattern: gomirror config set private github.com/YOURORG", strings.Join(in.tokens, ", "))
 	}
 	if db := relayedDatabase(in.user.GOSUMDB); db != in.user.GOSUMDB {
 		p.set["GOSUMDB"] = db
@@ -91,12 +91,14 @@ func (p *plan) setPatterns(in planInput) {
 		served = in.config
 	}
 	keep := slices.DeleteFunc(unite(goPrivate, noProxy, config), func(pattern string) bool {
-		return covered(pattern, served)
+		// What it has only from GOPRIVATE it serves with a token. Who has none fetches by
+		// ssh, say, which only go itself can do.
+		return covered(pattern, served) || covered(pattern, in.private) && hasToken(in.tokens, pattern)
 	})
 	p.set["GONOPROXY"] = matchNothing
 	if len(keep) > 0 {
 		p.set["GONOPROXY"] = strings.Join(keep, ",")
-		p.keepNotes(keep, config)
+		p.keepNotes(keep, config, in.private)
 	}
 	switch {
 	case len(config) > 0:
@@ -115,9 +117,10 @@ func (p *plan) setPatterns(in planInput) {
 	}
 }
 
-// keepNotes tells what goes past gomirror and how to change that.
-func (p *plan) keepNotes(keep, config []string) {
-	var unknown []string
+// keepNotes tells what goes past gomirror and how to change that. private are the
+// patterns that the sidecar goes by.
+func (p *plan) keepNotes(keep, config, private []string) {
+	var unknown, strange []string
 	for _, pattern := range keep {
 		switch {
 		case pattern == "*":
@@ -125,9 +128,14 @@ func (p *plan) keepNotes(keep, config []string) {
 			p.note("GOPRIVATE or GONOPROXY is *, so go fetches everything by itself and gomirror serves nothing")
 		case covered(pattern, config):
 			p.note("go fetches %s by itself until gomirror restarts with it: gomirror stop && gomirror serve --background", pattern)
+		case covered(pattern, private) && strings.HasPrefix(pattern, "github.com/"):
+			strange = append(strange, pattern)
 		default:
 			unknown = append(unknown, pattern)
 		}
+	}
+	if len(strange) > 0 {
+		p.note("go fetches %s by itself as before, as there is no token; to have it cached: gomirror auth login", strings.Join(strange, ","))
 	}
 	if len(unknown) > 0 {
 		p.note("go fetches %s by itself as before; to have it cached: gomirror config set private '%s'",

@@ -46,6 +46,9 @@ func (a *assembly) status() statusDoc {
 		a.log.Warn("status not complete", "err", err)
 	}
 	doc.Unverified = len(unverified)
+	if doc.Tokens, err = a.env.tokenPlaces(a.tokens); err != nil {
+		a.log.Warn("status not complete", "err", err)
+	}
 	for _, q := range aside {
 		doc.Quarantine = append(doc.Quarantine, alarmDoc{Module: q.Module, Version: q.Version, Reason: serve.Redact(q.Reason), At: q.At})
 	}

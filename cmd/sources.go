@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/gomirror/gomirror/cache"
+	"github.com/gomirror/gomirror/serve/credential/github"
 	"github.com/gomirror/gomirror/serve/sumdb"
 	"github.com/gomirror/gomirror/serve/upstream"
 )
@@ -26,6 +27,7 @@ func (a *assembly) reachUpstreams(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	a.github = github.New(github.Options{HTTP: a.client, Now: a.env.Now})
 	a.tunnel, err = upstream.NewTunnel(upstream.TunnelOptions{
 		Trusted:   a.trusted(),
 		ProxyFunc: http.ProxyFromEnvironment,
@@ -45,7 +47,7 @@ func (a *assembly) reachUpstreams(ctx context.Context) (err error) {
 	if err != nil {
 		return failf("gomirror config set upstream LIST", "read the upstream list: %w", err)
 	}
-	a.public = a.direct("public")
+	a.public = a.direct(publicClones)
 	a.chain, err = upstream.NewChain(upstream.ChainOptions{
 		Entries: entries,
 		Default: builtin,
@@ -66,10 +68,18 @@ func (a *assembly) reachUpstreams(ctx context.Context) (err error) {
 }
 
 // trusted tells the hosts that may have addresses inside the user's network: those
-// the user has named, and GitHub, which some networks reach by a proxy of their own.
+// the user has named, has a token for, and GitHub, which some networks reach by a
+// proxy of their own.
 func (a *assembly) trusted() func(host string) bool {
-	return upstream.MatchHost(slices.Concat(a.private, a.s.hosts, []string{"github.com"}))
+	places, _ := a.env.tokenPlaces(a.tokens) // without them a host has to be named
+	return upstream.MatchHost(slices.Concat(a.private, a.s.hosts, places, []string{"github.com", "api.github.com"}))
 }
+
+// The folders of clones below vcs/ in the cache.
+const (
+	publicClones  = "public"
+	privateClones = "private"
+)
 
 // direct makes the source that asks a module's origin. Public and private clones
 // never share a folder.
@@ -97,7 +107,7 @@ func (a *assembly) newDirect(tree string) (upstream.Source, error) {
 			return nil, err
 		}
 	}
-	return upstream.NewDirect(upstream.DirectOptions{
+	opts := upstream.DirectOptions{
 		Go: goCmd, Git: git,
 		VCSDir:  filepath.Join(a.s.cacheDir, "vcs", tree),
 		TempDir: filepath.Join(a.s.cacheDir, "vcs", "tmp"),
@@ -105,8 +115,13 @@ func (a *assembly) newDirect(tree string) (upstream.Source, error) {
 		NoSumDB: strings.Join(a.private, ","),
 		Tunnel:  a.tunnel,
 		Switch:  func() (string, string) { return a.url(), a.goEnv.GOSUMDB },
+		Listed:  func(modPath string, commits map[string]string) { a.mirror.Listed(modPath, commits) },
 		Log:     a.log,
-	})
+	}
+	if tree == privateClones { // no public module is worth a token
+		opts.Credential, opts.Why = a.credential, a.why
+	}
+	return upstream.NewDirect(opts)
 }
 
 // toolPath finds a program once, at start: children have no PATH of the user's.

@@ -31,6 +31,7 @@ type statusDoc struct {
 	Offline       bool          `json:"offline"`
 	Private       []string      `json:"private,omitempty"` // patterns that go to their origin only
 	Served        []string      `json:"served,omitempty"`  // those of them that env need not keep from us
+	Tokens        []string      `json:"tokens,omitempty"`  // HOST or HOST/OWNER that there is a token for
 	Stats         statsDoc      `json:"stats,omitzero"`
 	Prefetch      prefetchDoc   `json:"prefetch,omitzero"`
 	Refused       refusedDoc    `json:"refused,omitzero"`
@@ -205,6 +206,9 @@ func (d *statusDoc) render(p palette, now time.Time) string {
 	}
 	if len(d.Private) > 0 {
 		t.list("private", d.Private, ",")
+	}
+	if len(d.Tokens) > 0 {
+		t.list("tokens", d.Tokens, ",")
 	}
 	st := d.Stats
 	t.list("requests", []string{count(st.Hits, "hit"), count(st.Misses, "miss"), fmt.Sprintf("%d stale", st.Stale),
