@@ -39,7 +39,7 @@ func (e *MovedError) Error() string {
 
 // Hint tells the one thing to do.
 func (e *MovedError) Hint() string {
-	return "to take what the tag names now: gomirror refresh " + e.Version.String() + " --accept-moved"
+	return "gomirror refresh " + e.Version.String() + " --accept-moved"
 }
 
 func movedName(k Key) string { return movedDir + "/" + k.Sibling(Info).String() }

@@ -148,7 +148,7 @@ func TestFrozen(t *testing.T) {
 			if errors.As(err, &moved) != tt.refused || err != nil && !tt.refused {
 				t.Fatalf("got %v, want refused: %t", err, tt.refused)
 			}
-			if tt.refused && (moved.Was != firstCommit || moved.Now != secondCommit || moved.Hint() != "to take what the tag names now: gomirror refresh example.com/Quote@v1.0.0 --accept-moved") {
+			if tt.refused && (moved.Was != firstCommit || moved.Now != secondCommit || moved.Hint() != "gomirror refresh example.com/Quote@v1.0.0 --accept-moved") {
 				t.Errorf("got %+v, hint %q", moved.Move, moved.Hint())
 			}
 			old := madeFrom(t, quoteV1, firstCommit)

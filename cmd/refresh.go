@@ -100,7 +100,10 @@ func (a *assembly) refresh(ctx context.Context, r daemon.Refresh) (any, error) {
 
 // forgetTokens has nothing that was answered to the tokens of before stand for those of
 // now.
-func (a *assembly) forgetTokens() { a.mirror.Relogin() }
+func (a *assembly) forgetTokens() {
+	a.tokens.Forget()
+	a.mirror.Relogin()
+}
 
 // refreshedDoc is the document of `refresh MODULE --json`.
 type refreshedDoc struct {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gomirror/gomirror/cache"
 	"github.com/gomirror/gomirror/serve/daemon"
 	"github.com/gomirror/gomirror/serve/prefetch"
 )
@@ -234,7 +235,11 @@ func (d *statusDoc) render(p palette, now time.Time) string {
 	}
 	for _, v := range d.Moved {
 		name := v.Module + "@" + v.Version
-		t.row("alarm", t.p.bad.Render(name+" has moved, noticed on "+v.At.Local().Format(time.DateTime)))
+		what := " has moved"
+		if v.Moved == cache.Deleted {
+			what = " has lost its tag"
+		}
+		t.row("alarm", t.p.bad.Render(name+what+", noticed on "+v.At.Local().Format(time.DateTime)))
 		t.list("", strings.Fields("commit "+v.Commit+" is served; "+whereTag(v.Moved)), "")
 		t.list("", strings.Fields("gomirror refresh "+name+" --accept-moved"), "")
 	}

@@ -128,13 +128,8 @@ func (m *Mirror) accept(ctx context.Context, mod module.Version, known cache.Met
 
 // preview pulls the files that the tag names now and keeps none.
 func (m *Mirror) preview(ctx context.Context, mod module.Version, known cache.Meta) (commit, h1 string, err error) {
-	// A source that keeps what it has made would make the same of the old commit.
-	if origin, ok := m.opts.Origin.(interface {
-		Forget(context.Context, module.Version) error
-	}); ok {
-		if err := origin.Forget(ctx, mod); err != nil {
-			return "", "", err
-		}
+	if err := m.forgetOrigin(ctx, mod); err != nil {
+		return "", "", err
 	}
 	key, err := cache.NewKey(mod.Path, mod.Version, cache.Zip)
 	if err != nil {

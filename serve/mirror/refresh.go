@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/mod/module"
+
 	"github.com/gomirror/gomirror/cache"
 )
 
@@ -93,11 +95,28 @@ func (m *Mirror) refreshAnswer(ctx context.Context, tree cache.Tree, key cache.K
 
 // ask fills key without a look at what is held. It joins no fill that began earlier.
 func (m *Mirror) ask(ctx context.Context, tree cache.Tree, key cache.Key) error {
+	if tree == cache.Private {
+		if err := m.forgetOrigin(ctx, module.Version{Path: key.Module().Path}); err != nil {
+			return err
+		}
+	}
 	id := flightKey{tree, key}
 	m.flights.forget(func(other flightKey) bool { return other == id })
 	entry, _, err := m.flights.do(context.WithValue(ctx, anewKey{}, true), id, m.fill)
 	closeEntry(entry)
 	return err
+}
+
+// forgetOrigin has the origin forget what it has made of a version, or last said about
+// a module. A source without a memory need not.
+func (m *Mirror) forgetOrigin(ctx context.Context, mod module.Version) error {
+	origin, ok := m.opts.Origin.(interface {
+		Forget(context.Context, module.Version) error
+	})
+	if !ok {
+		return nil
+	}
+	return origin.Forget(ctx, mod)
 }
 
 // Relogin has who asks from now on join no fill of a private module that began before:
