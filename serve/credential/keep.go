@@ -18,6 +18,10 @@ func (s *Store) Put(ctx context.Context, place Place, login string, secret Secre
 		return &KeychainError{Kind: kindOf(err), Err: err, Place: place, Verb: "store"}
 	}
 	defer s.Forget()
+	old, err := s.entry(place)
+	if err != nil && !errors.Is(err, ErrNone) {
+		return err
+	}
 	entry := Entry{place, login, inKeychain, s.opts.Now().UTC()}
 	if insecure {
 		entry.Storage = inFile
@@ -27,9 +31,9 @@ func (s *Store) Put(ctx context.Context, place Place, login string, secret Secre
 	if err := s.write(ctx, entry, secret); err != nil {
 		return err
 	}
-	if insecure {
-		// An older token in the keychain would never be found again. That the keychain
-		// fails is the usual reason for a file, and no reason to fail now.
+	if insecure && old.Storage == inKeychain {
+		// It would never be found again. That the keychain fails is the usual reason for
+		// a file, and no reason to fail now.
 		s.removeKeychain(ctx, place)
 	}
 	return nil

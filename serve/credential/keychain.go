@@ -58,12 +58,13 @@ const (
 	Garbage             // what it holds is no token
 )
 
-// KeychainError is a call of the keychain that failed.
+// KeychainError is a call of the keychain that failed. A function of a [Keychain] may
+// return one that has Kind and Err alone.
 type KeychainError struct {
 	Kind  Kind
 	Err   error
-	Place Place // that the call was about
-	Verb  string
+	Place Place  // that the call was about
+	Verb  string // "read", "store" or "remove"
 }
 
 func (e *KeychainError) Error() string {
@@ -114,12 +115,16 @@ func (s *Store) change(ctx context.Context, verb string, p Place, do func(accoun
 	}
 }
 
+// fault makes a KeychainError of what a call returned.
 func fault(verb string, p Place, err error) error {
+	var known *KeychainError
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, keyring.ErrNotFound):
 		return none(p)
+	case errors.As(err, &known):
+		return &KeychainError{Kind: known.Kind, Err: known.Err, Place: p, Verb: verb}
 	}
 	return &KeychainError{Kind: kindOf(err), Err: err, Place: p, Verb: verb}
 }

@@ -26,17 +26,17 @@ const (
 	listProperty   = "org.freedesktop.Secret.Service.Collections"
 )
 
-// ready returns a verdict if the collection that go-keyring is going to use is not
+// ready returns a fault if the collection that go-keyring is going to use is not
 // there, or locked and no dialogue is wanted. go-keyring itself would start a bus of
 // its own, or open a dialogue and wait for it without end.
 func ready(dialogue bool) error {
 	conn, err := dbus.SessionBusPrivateNoAutoStartup()
 	if err != nil {
-		return &verdict{Absent, err}
+		return &KeychainError{Kind: Absent, Err: err}
 	}
 	defer conn.Close()
 	if err := errors.Join(conn.Auth(nil), conn.Hello()); err != nil {
-		return &verdict{Absent, err}
+		return &KeychainError{Kind: Absent, Err: err}
 	}
 	list, err := conn.Object(secretsName, secretsPath).GetProperty(listProperty)
 	if err != nil {
@@ -51,13 +51,13 @@ func ready(dialogue bool) error {
 	}
 	locked, err := conn.Object(secretsName, path).GetProperty(lockedProperty)
 	if kind, known := systemKind(err); known && kind == Absent {
-		return &verdict{Locked, errors.New("no keyring has been made yet")}
+		return &KeychainError{Kind: Locked, Err: errors.New("no keyring has been made yet")}
 	}
 	if err != nil {
 		return err
 	}
 	if yes, _ := locked.Value().(bool); yes && !dialogue {
-		return &verdict{Locked, fmt.Errorf("%s is", path)}
+		return &KeychainError{Kind: Locked, Err: fmt.Errorf("%s is", path)}
 	}
 	return nil
 }

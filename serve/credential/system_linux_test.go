@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -211,24 +210,4 @@ func TestUnlockCommand(t *testing.T) {
 	if o := in(t, session.Environ, "token", state, "acme"); !o.Same {
 		t.Errorf("after %q: got %+v, want the token", locked.Hint, o)
 	}
-}
-
-// filesWith returns the files below dir that have text in them.
-func filesWith(t *testing.T, dir, text string) []string {
-	t.Helper()
-	var found []string
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return err
-		}
-		content, err := os.ReadFile(path)
-		if strings.Contains(string(content), text) {
-			found = append(found, path)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
 }

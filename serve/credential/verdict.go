@@ -38,22 +38,10 @@ func (e *KeychainError) Hint() string {
 	}
 }
 
-// verdict is the fault of a keychain as the code for one system knows it.
-type verdict struct {
-	kind Kind
-	err  error
-}
-
-func (v *verdict) Error() string { return v.err.Error() }
-func (v *verdict) Unwrap() error { return v.err }
-
 // kindOf reads the fault out of an error. What it does not know is a refusal: the
 // keychain is there and has answered.
 func kindOf(err error) Kind {
-	var v *verdict
 	switch {
-	case errors.As(err, &v):
-		return v.kind
 	case errors.Is(err, keyring.ErrSetDataTooBig), errors.Is(err, errTooBig):
 		return TooBig
 	case errors.Is(err, errGarbage):
