@@ -148,6 +148,7 @@ has served once it serves again without a network.
 		newStop(env),
 		newRefresh(env),
 		newResolve(env),
+		newAuth(env),
 		newConfig(env),
 		newCache(env),
 		newVersion(env),

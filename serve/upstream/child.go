@@ -37,13 +37,27 @@ const (
 	childSweep = 24 * time.Hour
 )
 
-// child is one run of the go command.
+// child is one run of the go command, or of git.
 type child struct {
-	goCmd string   // absolute path of the go command
-	args  []string // of untrusted values, only what follows "--"
+	tool  string   // absolute path of the command
+	args  []string // of untrusted values, only what follows "--" or "--end-of-options"
 	env   []string // GO* settings that differ from [Direct.environ]'s
 	goMod string   // content of a go.mod in the working folder; "" for none
-	slot  bool     // counts among the tunnel's children
+
+	// origin is for children that ask a module's origin: they count among those of
+	// the tunnel, and their gits may ask for a credential.
+	origin bool
+}
+
+// name is what errors call the child.
+func (c child) name() string {
+	words := []string{strings.TrimSuffix(filepath.Base(c.tool), ".exe")}
+	for _, arg := range c.args {
+		if len(words) < 3 && !strings.Contains(arg, "=") { // a path of ours is nobody's business
+			words = append(words, arg)
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // stalledError is a child that was killed because nothing happened.
@@ -61,6 +75,9 @@ type exitError struct {
 	stderr string
 	err    error // *exec.ExitError
 	failed error // what the tunnel says of connections that did not come about, or nil
+
+	told     map[string]credential // by host
+	withheld error                 // why a credential was not told again
 }
 
 func (e *exitError) Error() string { return e.err.Error() }
@@ -70,8 +87,8 @@ func (e *exitError) Unwrap() error { return e.err }
 // environment that inherits nothing, a pass for the tunnel, a process group. It
 // returns what the child printed on stdout, also with an *exitError.
 func (d *Direct) run(ctx context.Context, c child) ([]byte, error) {
-	what := "go " + strings.Join(c.args[:2], " ")
-	if c.slot {
+	what := c.name()
+	if c.origin {
 		if err := d.opts.Tunnel.slots.Acquire(ctx, 1); err != nil {
 			return nil, fmt.Errorf("wait for a turn to run %s: %w", what, context.Cause(ctx))
 		}
@@ -92,9 +109,14 @@ func (d *Direct) run(ctx context.Context, c child) ([]byte, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stdout, stderr := &capped{pass: pass}, &capped{pass: pass}
-	cmd := exec.CommandContext(ctx, c.goCmd, c.args...)
+	cmd := exec.CommandContext(ctx, c.tool, c.args...)
 	cmd.Dir = filepath.Join(box, "work")
 	cmd.Env = d.environ(box, pass.proxyURL(), c.env)
+	teller, err := d.attend(ctx, c, cmd, box)
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", what, err)
+	}
+	defer teller.close()
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.WaitDelay = childGrace
 	group := newGroup(cmd)
@@ -103,6 +125,7 @@ func (d *Direct) run(ctx context.Context, c child) ([]byte, error) {
 		return nil, fmt.Errorf("start %s: %w", what, err)
 	}
 	group.started()
+	teller.started()
 	stop := d.watch(pass, func(limit time.Duration) { cancel(&stalledError{what, limit}) })
 	err = cmd.Wait()
 	stop()
@@ -114,11 +137,27 @@ func (d *Direct) run(ctx context.Context, c child) ([]byte, error) {
 	case stdout.overflow:
 		return nil, fmt.Errorf("run %s: it prints more than %d MiB", what, childOutput>>20)
 	case errors.As(err, new(*exec.ExitError)):
-		return stdout.kept.Bytes(), &exitError{pass.redact(stderr.kept.String()), err, pass.failure()}
+		exit := &exitError{stderr: teller.redact(pass.redact(stderr.kept.String())), err: err, failed: pass.failure()}
+		exit.told, exit.withheld = teller.account()
+		return stdout.kept.Bytes(), exit
 	case err != nil:
 		return nil, fmt.Errorf("run %s: %w", what, err)
 	}
 	return stdout.kept.Bytes(), nil
+}
+
+// attend lets the gits of a child that asks an origin ask us for a credential.
+func (d *Direct) attend(ctx context.Context, c child, cmd *exec.Cmd, box string) (*teller, error) {
+	if !c.origin || d.opts.Credential == nil {
+		return nil, nil
+	}
+	t, err := d.openTeller(ctx, box)
+	if err != nil {
+		return nil, err
+	}
+	cmd.ExtraFiles = t.inlet.files()
+	cmd.Env = append(cmd.Env, t.environ()...)
+	return t, nil
 }
 
 // box makes the folders of one child below one temporary folder.

@@ -16,6 +16,7 @@ var gitConfig = [...][2]string{
 	{"protocol.https.allow", "always"},
 	{"http.followRedirects", "initial"}, // a renamed repository redirects its first request
 	{"credential.helper", ""},
+	{"credential.useHttpPath", "true"}, // an askpass is told the repository, see teller
 	{"core.symlinks", "false"},
 	{"submodule.recurse", "false"},
 	{"gc.auto", "0"},

@@ -15,9 +15,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestMain lets the test binary stand in for the go command: under the name fakego it
-// does what its first argument says.
+// TestMain lets the test binary stand in for the program that git asks, and for the go
+// command: under the name fakego it does what its first argument says.
 func TestMain(m *testing.M) {
+	if handle, ok := os.LookupEnv(AskpassVariable); ok && len(os.Args) == 2 {
+		if err := Askpass(handle, os.Args[1], os.Stdout); err != nil {
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if strings.HasPrefix(filepath.Base(os.Args[0]), "fakego") {
 		fakeGo(os.Args[1:])
 		os.Exit(0)
@@ -96,7 +102,7 @@ func TestChildEnviron(t *testing.T) {
 		t.Setenv(name, value)
 	}
 	d := newFake(t, func(o *DirectOptions) { o.CAFile, o.NoSumDB = "/ca.pem", "github.com/acme,*.corp" })
-	out, err := d.run(t.Context(), child{goCmd: d.opts.Go, args: []string{"environ", "x"}})
+	out, err := d.run(t.Context(), child{tool: d.opts.Go, args: []string{"environ", "x"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,7 +138,7 @@ LANG=C
 LC_ALL=C
 GIT_CONFIG_NOSYSTEM=1
 GIT_CONFIG_GLOBAL=/dev/null
-GIT_CONFIG_COUNT=10
+GIT_CONFIG_COUNT=11
 GIT_CONFIG_KEY_0=core.hooksPath
 GIT_CONFIG_VALUE_0=/dev/null
 GIT_CONFIG_KEY_1=protocol.allow
@@ -143,16 +149,18 @@ GIT_CONFIG_KEY_3=http.followRedirects
 GIT_CONFIG_VALUE_3=initial
 GIT_CONFIG_KEY_4=credential.helper
 GIT_CONFIG_VALUE_4=
-GIT_CONFIG_KEY_5=core.symlinks
-GIT_CONFIG_VALUE_5=false
-GIT_CONFIG_KEY_6=submodule.recurse
+GIT_CONFIG_KEY_5=credential.useHttpPath
+GIT_CONFIG_VALUE_5=true
+GIT_CONFIG_KEY_6=core.symlinks
 GIT_CONFIG_VALUE_6=false
-GIT_CONFIG_KEY_7=gc.auto
-GIT_CONFIG_VALUE_7=0
-GIT_CONFIG_KEY_8=http.lowSpeedLimit
-GIT_CONFIG_VALUE_8=1000
-GIT_CONFIG_KEY_9=http.lowSpeedTime
-GIT_CONFIG_VALUE_9=20
+GIT_CONFIG_KEY_7=submodule.recurse
+GIT_CONFIG_VALUE_7=false
+GIT_CONFIG_KEY_8=gc.auto
+GIT_CONFIG_VALUE_8=0
+GIT_CONFIG_KEY_9=http.lowSpeedLimit
+GIT_CONFIG_VALUE_9=1000
+GIT_CONFIG_KEY_10=http.lowSpeedTime
+GIT_CONFIG_VALUE_10=20
 GIT_ALLOW_PROTOCOL=https
 GIT_TERMINAL_PROMPT=0
 GCM_INTERACTIVE=never
@@ -184,7 +192,7 @@ file /.config/go/telemetry/mode
 func TestChildOutputCapped(t *testing.T) {
 	t.Parallel()
 	d := newFake(t, nil)
-	_, err := d.run(t.Context(), child{goCmd: d.opts.Go, args: []string{"flood", "x"}})
+	_, err := d.run(t.Context(), child{tool: d.opts.Go, args: []string{"flood", "x"}})
 	if err == nil || !strings.Contains(err.Error(), "more than 8 MiB") {
 		t.Errorf("got %v, want an error about 8 MiB", err)
 	}
@@ -199,7 +207,7 @@ func TestChildKilled(t *testing.T) {
 	note := filepath.Join(t.TempDir(), "pids")
 	failed := make(chan error)
 	go func() { // ends with ctx
-		_, err := d.run(ctx, child{goCmd: d.opts.Go, args: []string{"family", "x", note}, slot: true})
+		_, err := d.run(ctx, child{tool: d.opts.Go, args: []string{"family", "x", note}, origin: true})
 		failed <- err
 	}()
 	var first, second int
@@ -242,11 +250,11 @@ func TestChildrenLimited(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := d.run(ctx, child{goCmd: d.opts.Go, args: []string{"environ", "x"}, slot: true}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := d.run(ctx, child{tool: d.opts.Go, args: []string{"environ", "x"}, origin: true}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("with all slots taken: got %v, want the end of ctx", err)
 	}
 	tunnel.slots.Release(1)
-	if _, err := d.run(t.Context(), child{goCmd: d.opts.Go, args: []string{"environ", "x"}, slot: true}); err != nil {
+	if _, err := d.run(t.Context(), child{tool: d.opts.Go, args: []string{"environ", "x"}, origin: true}); err != nil {
 		t.Errorf("with a slot free: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +32,23 @@ type DirectOptions struct {
 	NoSumDB string  // GOPRIVATE and GONOSUMDB of the children
 	Tunnel  *Tunnel // required
 
+	// Credential returns what to tell git when repo's host asks who is there; repo
+	// is https://HOST/PATH, without a port. It must go by the exact host. nil tells
+	// nobody anything.
+	Credential func(ctx context.Context, repo *url.URL) (user, password string, ok bool)
+
+	// Self is the program that git runs to ask for a credential: cmd.Run hands it to
+	// [Askpass]. "" means this program.
+	Self string
+
+	// Why returns the host's own account of a refusal, or nil if it has none. repo is
+	// "github.com/acme/mod". May be nil.
+	Why func(ctx context.Context, repo string, err error) error
+
+	// Listed is told the commits of a module's versions, as its tags are at the
+	// origin, with each version list. May be nil.
+	Listed func(modPath string, commits map[string]string)
+
 	// Switch returns the GOPROXY and GOSUMDB by which a newer go command may be
 	// fetched: our own address and the user's database. nil means it may not.
 	Switch func() (goproxy, gosumdb string)
@@ -46,8 +64,10 @@ type DirectOptions struct {
 // [Tunnel], and are killed with all they started when ctx ends or when they fall
 // silent.
 type Direct struct {
-	opts  DirectOptions
-	locks keyLocks
+	opts     DirectOptions
+	locks    keyLocks
+	refusals refusals
+	heads    heads
 
 	silence, local time.Duration // childSilence and childLocal, but for tests
 }
@@ -67,6 +87,13 @@ func NewDirect(opts DirectOptions) (*Direct, error) {
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Credential != nil && opts.Self == "" {
+		name, err := os.Executable() // once: it may be replaced while the daemon runs
+		if err != nil {
+			return nil, fmt.Errorf("find our own program, for git to ask: %w", err)
+		}
+		opts.Self = name
 	}
 	for _, dir := range []string{opts.VCSDir, opts.TempDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -124,28 +151,15 @@ func (d *Direct) list(ctx context.Context, mod module.Version, flags ...string) 
 		target += "@" + mod.Version
 	}
 	args := append([]string{"list", "-m", "-json"}, flags...)
-	out, err := d.run(ctx, child{goCmd: d.opts.Go, args: append(args, "--", target), env: d.sumdb(mod), slot: true})
+	out, err := d.run(ctx, child{tool: d.opts.Go, args: append(args, "--", target), env: d.sumdb(mod), origin: true})
 	if err != nil {
-		return nil, d.explain(mod, err, "")
+		return nil, d.explain(ctx, mod, err, "")
 	}
 	var l listed
 	if err := json.Unmarshal(out, &l); err != nil {
 		return nil, fmt.Errorf("read what go list prints for %s: %w", mod, err)
 	}
 	return &l, nil
-}
-
-func (d *Direct) fetchList(ctx context.Context, key cache.Key, sink Sink) error {
-	// Retracted versions belong into a list: who asks for it decides about them.
-	l, err := d.list(ctx, key.Module(), "-versions", "-retracted")
-	if err != nil {
-		return err
-	}
-	var body strings.Builder
-	for _, version := range l.Versions {
-		fmt.Fprintln(&body, version)
-	}
-	return sink(key, d.meta(nil), strings.NewReader(body.String()))
 }
 
 // fetchQuery resolves a branch, a commit or "latest" to the .info of a version.
@@ -220,13 +234,13 @@ type downloaded struct {
 
 // download makes the zip of a version, with a newer go command if it asks for one.
 func (d *Direct) download(ctx context.Context, mod module.Version) error {
-	c := child{goCmd: d.opts.Go, args: []string{"mod", "download", "-json", "--", mod.String()}, env: d.sumdb(mod), slot: true}
+	c := child{tool: d.opts.Go, args: []string{"mod", "download", "-json", "--", mod.String()}, env: d.sumdb(mod), origin: true}
 	out, err := d.run(ctx, c)
 	var result downloaded
 	_ = json.Unmarshal(out, &result) // what it can't tell, stderr does
 	if want, have, ok := needsGo(result.Error); ok && err != nil {
 		needs := &needsGoError{mod, want, have, nil}
-		if c.goCmd, needs.cause = d.switchToolchain(ctx, want); needs.cause != nil {
+		if c.tool, needs.cause = d.switchToolchain(ctx, want); needs.cause != nil {
 			return needs
 		}
 		result = downloaded{}
@@ -234,7 +248,7 @@ func (d *Direct) download(ctx context.Context, mod module.Version) error {
 		_ = json.Unmarshal(out, &result)
 	}
 	if err != nil {
-		return d.explain(mod, err, result.Error)
+		return d.explain(ctx, mod, err, result.Error)
 	}
 	// go extracts what it downloads; nobody reads that.
 	if rest, err := filepath.Rel(d.opts.VCSDir, result.Dir); err == nil && filepath.IsLocal(rest) && mod.Path != toolchainPath {

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,6 +20,7 @@ type OriginError struct {
 
 	kind  originKind
 	cause error // of connections that did not come about; nil if the origin has spoken
+	why   error // the host's own account, in place of Text; or nil
 }
 
 // originKind sorts what go and git say.
@@ -32,14 +34,22 @@ const (
 
 func (e *OriginError) Error() string {
 	s := fmt.Sprintf("fetch %s from its origin: ", e.Module)
+	if e.why != nil {
+		return s + e.why.Error()
+	}
 	if e.cause != nil {
 		return s + e.cause.Error() + "\n" + e.Text
 	}
 	return s + e.Text
 }
 
-// Unwrap makes [Unreachable] see a dial that failed.
-func (e *OriginError) Unwrap() error { return e.cause }
+// Unwrap makes [Unreachable] see a dial that failed, and callers a host's account.
+func (e *OriginError) Unwrap() error {
+	if e.why != nil {
+		return e.why
+	}
+	return e.cause
+}
 
 // Is makes an origin's "no such module or version", and nothing else, "not found".
 func (e *OriginError) Is(target error) bool {
@@ -51,7 +61,10 @@ func (e *OriginError) NeedsAuth() bool { return e.kind == originAuth }
 
 // Hint tells the one thing to do, or nothing.
 func (e *OriginError) Hint() string {
+	var hinted interface{ Hint() string }
 	switch {
+	case errors.As(e.why, &hinted):
+		return hinted.Hint()
 	case e.kind == originAuth:
 		return "check the spelling of " + e.Module.Path + "; if it is private, it needs a token"
 	case errors.As(e.cause, new(*refusedError)):
@@ -83,7 +96,7 @@ var missings = regexp.MustCompile(`(?i)unknown revision|no matching versions for
 
 // explain makes a developer's error of what a child left behind. said is the error
 // that it printed as JSON, which counts more than stderr.
-func (d *Direct) explain(mod module.Version, err error, said string) error {
+func (d *Direct) explain(ctx context.Context, mod module.Version, err error, said string) error {
 	var exit *exitError
 	if !errors.As(err, &exit) {
 		return fmt.Errorf("fetch %s from its origin: %w", mod, err)
@@ -107,6 +120,7 @@ func (d *Direct) explain(mod module.Version, err error, said string) error {
 	case missings.MatchString(said):
 		e.kind = originMissing
 	}
+	d.account(ctx, e, exit, said)
 	return e
 }
 

@@ -36,7 +36,7 @@ func (d *Direct) switchToolchain(ctx context.Context, want string) (string, erro
 	defer unlock()
 	goproxy, gosumdb := d.opts.Switch()
 	out, err := d.run(ctx, child{
-		goCmd: d.opts.Go,
+		tool:  d.opts.Go,
 		args:  []string{"env", "GOROOT"},
 		env:   []string{"GOTOOLCHAIN=auto", "GOPROXY=" + goproxy, "GOSUMDB=" + gosumdb},
 		goMod: "module switch\n\ngo " + want + "\n",
