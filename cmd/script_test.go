@@ -17,13 +17,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	programs := map[string]func(){
 		"gomirror": func() {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			os.Exit(Run(ctx, OSEnv()))
 		},
-	})
+	}
+	maps.Copy(programs, guardPrograms())
+	testscript.Main(m, programs)
 }
 
 // TestScript runs testdata/script: gomirror, the go command and the shells as a user
@@ -40,6 +42,7 @@ func scriptParams(t *testing.T, dir string) testscript.Params {
 	commands := map[string]func(*testscript.TestScript, bool, []string){}
 	maps.Copy(commands, envCommands())
 	maps.Copy(commands, proxytest.Cmds())
+	maps.Copy(commands, guardCommands())
 	maps.Copy(commands, gitCommands())
 	return testscript.Params{
 		Dir:                 dir,
@@ -62,6 +65,7 @@ func scriptParams(t *testing.T, dir string) testscript.Params {
 				return err
 			}
 			setUpGit(e)
+			setUpStrangers(e)
 			return proxytest.Setup(e)
 		},
 	}
