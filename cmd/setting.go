@@ -1,9 +1,11 @@
 package cmd
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -39,6 +41,8 @@ func settingKeys() []settingKey {
 			field: func(s *settings) any { return &s.hosts }, check: checkHost},
 		{name: "network.peer_check", usage: "refuse connections of other users (Linux)", example: "true",
 			field: func(s *settings) any { return &s.peerCheck }},
+		{name: "github.client_id", usage: "client `id` of the OAuth app for auth login --web", example: "ID",
+			field: func(s *settings) any { return &s.clientID }, check: checkClientID},
 		{name: "allow_host", usage: "more Host headers to accept, `host:port`", example: "localhost:PORT",
 			field: func(s *settings) any { return &s.allowHosts }},
 		{name: "prefetch", usage: "fetch ahead what go will ask for: `off|metadata|full`", example: "metadata",
@@ -155,6 +159,15 @@ func checkHost(pattern string) error {
 	example := strings.Replace(pattern, "*", "x", 1)
 	if !upstream.MatchHost([]string{pattern})(example) {
 		return fmt.Errorf("want a host, or *.DOMAIN with two labels in DOMAIN, not %q", pattern)
+	}
+	return nil
+}
+
+// checkClientID refuses what looks like the secret that belongs to an id: the device
+// flow needs none, and config.toml is no place for one.
+func checkClientID(id string) error {
+	if len(id) > 30 || !regexp.MustCompile(`^[A-Za-z0-9._-]+$`).MatchString(id) {
+		return errors.New("want the client id of an OAuth app, about 20 letters and digits")
 	}
 	return nil
 }

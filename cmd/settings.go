@@ -27,6 +27,7 @@ type settings struct {
 	offline    bool
 	prefetch   string // a prefetch.Mode
 	budget     string // of prefetch, a size
+	clientID   string // of the OAuth app for auth login --web
 
 	origins  map[string]string // by key: a flag, a variable, a file or "default"
 	stateDir string
