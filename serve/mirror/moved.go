@@ -102,6 +102,10 @@ func (m *Mirror) accept(ctx context.Context, mod module.Version, known cache.Met
 	if known.Verdict == cache.Verified {
 		return fmt.Errorf("accept that %s has moved: the checksum database vouches for the first commit, from when it was public", mod)
 	}
+	// A source that keeps what it has made would make the same of the old commit.
+	if err := m.forgetOrigin(ctx, mod); err != nil {
+		return err
+	}
 	if known.Moved != cache.Deleted {
 		if doc.Moved, doc.NewH1, err = m.preview(ctx, mod, known); err != nil {
 			return fmt.Errorf("accept that %s has moved: %w", mod, err)
@@ -128,9 +132,6 @@ func (m *Mirror) accept(ctx context.Context, mod module.Version, known cache.Met
 
 // preview pulls the files that the tag names now and keeps none.
 func (m *Mirror) preview(ctx context.Context, mod module.Version, known cache.Meta) (commit, h1 string, err error) {
-	if err := m.forgetOrigin(ctx, mod); err != nil {
-		return "", "", err
-	}
 	key, err := cache.NewKey(mod.Path, mod.Version, cache.Zip)
 	if err != nil {
 		return "", "", err
