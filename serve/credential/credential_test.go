@@ -280,23 +280,3 @@ func TestSecretsInFile(t *testing.T) {
 		t.Errorf("in the keychain again: the token is also in %q", got)
 	}
 }
-
-// filesWith returns the files below dir that have text in them.
-func filesWith(t *testing.T, dir, text string) []string {
-	t.Helper()
-	var found []string
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !entry.Type().IsRegular() {
-			return err
-		}
-		content, err := os.ReadFile(path)
-		if strings.Contains(string(content), text) {
-			found = append(found, path)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found
-}

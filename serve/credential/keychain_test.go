@@ -3,6 +3,10 @@ package credential_test
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -261,4 +265,24 @@ func TestCallerGivesUp(t *testing.T) {
 			t.Errorf("got %v after %s, want the caller's own end", err, time.Since(start))
 		}
 	})
+}
+
+// filesWith returns the files below dir that have text in them.
+func filesWith(t *testing.T, dir, text string) []string {
+	t.Helper()
+	var found []string
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		if strings.Contains(string(content), text) {
+			found = append(found, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
 }

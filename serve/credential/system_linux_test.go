@@ -102,6 +102,7 @@ func in(t *testing.T, environ []string, role, stateDir, owner string) outcome {
 }
 
 func TestSecretService(t *testing.T) {
+	t.Parallel()
 	session := keychaintest.Start(t, keychaintest.Options{})
 	state := t.TempDir()
 
@@ -141,6 +142,7 @@ func TestSecretService(t *testing.T) {
 // TestSecretServiceFaults has each fault that a Secret Service can be brought to, and
 // asks for its name within the limit.
 func TestSecretServiceFaults(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name  string
 		opts  keychaintest.Options
@@ -194,8 +196,31 @@ func TestSecretServiceFaults(t *testing.T) {
 	})
 }
 
+// TestDialogue has the keyring open a dialogue that nobody answers. Only who logs in
+// waits for it.
+func TestDialogue(t *testing.T) {
+	t.Parallel()
+	session := keychaintest.Start(t, keychaintest.Options{})
+	state := t.TempDir()
+	if o := in(t, session.Environ, "put", state, "acme"); o.Error != "" {
+		t.Fatalf("put: %s", o.Error)
+	}
+	session.Lock()
+	if o := in(t, session.Environ, "put", state, "acme"); o.Kind != credential.Locked.String() || o.Took > time.Second {
+		t.Errorf("put without a screen: got %+v, want it locked", o)
+	}
+	session.OpenDialogue()
+	if o := in(t, session.Environ, "token", state, "acme"); o.Kind != credential.Locked.String() || o.Took > time.Second {
+		t.Errorf("token: got %+v, want it locked", o)
+	}
+	if o := in(t, session.Environ, "put", state, "acme"); o.Kind != credential.Hanging.String() || o.Took > faultLimit {
+		t.Errorf("put: got %+v, want it to wait and end", o)
+	}
+}
+
 // TestUnlockCommand runs the command that a locked keychain's error names.
 func TestUnlockCommand(t *testing.T) {
+	t.Parallel()
 	session := keychaintest.Start(t, keychaintest.Options{})
 	state := t.TempDir()
 	if o := in(t, session.Environ, "put", state, "acme"); o.Error != "" {

@@ -69,7 +69,7 @@ func TestBase64(t *testing.T) {
 	encodings := map[string]*base64.Encoding{
 		"std": base64.StdEncoding, "raw": base64.RawStdEncoding, "url": base64.URLEncoding, "raw url": base64.RawURLEncoding,
 	}
-	for length := redact.MinSecret; length < 100; length++ {
+	for length := redact.MinSecret; length < 44; length++ {
 		secret := make([]byte, length)
 		for i := range secret {
 			secret[i] = byte('!' + random.IntN('~'-'!'+1))

@@ -114,6 +114,25 @@ func (s *Session) Lock() {
 func (s *Session) Pause()  { s.signal(syscall.SIGSTOP) }
 func (s *Session) Resume() { s.signal(syscall.SIGCONT) }
 
+// OpenDialogue has a prompter on the bus whose dialogues nobody sees or answers.
+func (s *Session) OpenDialogue() {
+	s.t.Helper()
+	conn := s.dial()
+	s.t.Cleanup(func() { conn.Close() })
+	const name, path = "org.gnome.keyring.SystemPrompter", "/org/gnome/keyring/Prompter"
+	if err := conn.Export(silent{}, path, "org.gnome.keyring.internal.Prompter"); err != nil {
+		s.t.Fatal(err)
+	}
+	if reply, err := conn.RequestName(name, dbus.NameFlagDoNotQueue); err != nil || reply != dbus.RequestNameReplyPrimaryOwner {
+		s.t.Fatalf("own %s: %v, %v", name, reply, err)
+	}
+}
+
+// silent is a prompter that takes a dialogue and never tells that it is shown.
+type silent struct{}
+
+func (silent) BeginPrompting(dbus.ObjectPath) *dbus.Error { return nil }
+
 func (s *Session) signal(sig os.Signal) {
 	s.t.Helper()
 	if err := s.keyring.Process.Signal(sig); err != nil {
@@ -138,14 +157,10 @@ func (s *Session) startKeyring(how string) {
 // returns its process.
 func (s *Session) watch() (owned func() (pid int)) {
 	s.t.Helper()
-	address, _ := strings.CutPrefix(s.Environ[0], "DBUS_SESSION_BUS_ADDRESS=")
-	conn, err := dbus.Connect(address)
-	if err != nil {
-		s.t.Fatalf("connect to the bus of the test: %v", err)
-	}
+	conn := s.dial()
 	signals := make(chan *dbus.Signal, 64)
 	conn.Signal(signals)
-	err = conn.AddMatchSignal(dbus.WithMatchSender("org.freedesktop.DBus"), dbus.WithMatchMember("NameOwnerChanged"),
+	err := conn.AddMatchSignal(dbus.WithMatchSender("org.freedesktop.DBus"), dbus.WithMatchMember("NameOwnerChanged"),
 		dbus.WithMatchArg(0, secretsName))
 	if err != nil {
 		s.t.Fatalf("watch the bus of the test: %v", err)
@@ -167,6 +182,16 @@ func (s *Session) watch() (owned func() (pid int)) {
 			return pid
 		}
 	}
+}
+
+func (s *Session) dial() *dbus.Conn {
+	s.t.Helper()
+	address, _ := strings.CutPrefix(s.Environ[0], "DBUS_SESSION_BUS_ADDRESS=")
+	conn, err := dbus.Connect(address)
+	if err != nil {
+		s.t.Fatalf("connect to the bus of the test: %v", err)
+	}
+	return conn
 }
 
 // start starts a process that ends with the test.
