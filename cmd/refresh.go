@@ -80,11 +80,14 @@ func controlSocket(env *Env) (*daemon.Client, error) {
 	return dialSidecar(s)
 }
 
-// refused gives what the daemon says its exit code.
+// refused gives what the daemon says its exit code, and a next step.
 func refused(err error) error {
 	var origin interface{ NeedsAuth() bool }
 	var hinter interface{ Hint() string }
-	if errors.As(err, &origin) && origin.NeedsAuth() && errors.As(err, &hinter) {
+	switch {
+	case !errors.As(err, &hinter) || hinter.Hint() == "":
+		return &problem{err, exitFailed, "gomirror status"}
+	case errors.As(err, &origin) && origin.NeedsAuth():
 		return &problem{err, exitNeedsAuth, hinter.Hint()}
 	}
 	return err

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/module"
 
+	"github.com/gomirror/gomirror/cache"
 	"github.com/gomirror/gomirror/serve/daemon"
 	"github.com/gomirror/gomirror/serve/upstream"
 )
@@ -92,6 +93,12 @@ func (a *assembly) resolve(ctx context.Context, r daemon.Resolve) (any, error) {
 		return nil, source.Fetch(ctx, upstream.Request{}, nil) // an unavailable one, which says why
 	}
 	var err error
-	doc.Version, err = origin.Resolve(ctx, r.Module, r.Ref)
-	return doc, err
+	if doc.Version, err = origin.Resolve(ctx, r.Module, r.Ref); err != nil {
+		return nil, err
+	}
+	// A mirror may not know the commit. A tag it may, and perhaps another commit by it.
+	if info, err := cache.NewKey(r.Module, doc.Version, cache.Info); err == nil && module.IsPseudoVersion(doc.Version) {
+		return doc, a.mirror.Take(ctx, info, source)
+	}
+	return doc, nil
 }

@@ -123,7 +123,7 @@ func (c *Client) do(ctx context.Context, method, path string, request []byte, v 
 		if err := json.Unmarshal(body, &refused); err != nil {
 			return fmt.Errorf("ask gomirror %s: %w", path, err)
 		}
-		return &hinted{errors.New(refused.Error), refused.Hint}
+		return &refusedError{refused}
 	case resp.StatusCode >= 300:
 		return fmt.Errorf("ask gomirror %s: %s: %.200s", path, resp.Status, body)
 	case v == nil:

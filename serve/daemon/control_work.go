@@ -25,7 +25,19 @@ type Resolve struct {
 type refusal struct {
 	Error string `json:"error"`
 	Hint  string `json:"hint,omitempty"`
+	Auth  bool   `json:"auth,omitempty"` // it wants to know who asks
 }
+
+// refusedError is such an error on the other side.
+type refusedError struct{ refusal }
+
+func (e *refusedError) Error() string { return e.refusal.Error }
+
+// Hint tells the one thing to do, or nothing.
+func (e *refusedError) Hint() string { return e.refusal.Hint }
+
+// NeedsAuth reports whether a token is missing, or the wrong one.
+func (e *refusedError) NeedsAuth() bool { return e.Auth }
 
 // requestLimit is far more than the longest path and version have.
 const requestLimit = 16 << 10
@@ -69,6 +81,8 @@ func work[T any](c *Control, w http.ResponseWriter, r *http.Request, do func(con
 	if errors.As(err, &hinter) {
 		refused.Hint = hinter.Hint()
 	}
+	var origin interface{ NeedsAuth() bool }
+	refused.Auth = errors.As(err, &origin) && origin.NeedsAuth()
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusUnprocessableEntity)
 	_ = json.NewEncoder(w).Encode(refused) // a client that left needs no reason

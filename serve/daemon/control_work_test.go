@@ -29,6 +29,12 @@ func workingControl(t *testing.T, opts ControlOptions) (client *Client, stop fun
 	return client, func() error { cancel(); return <-ended }
 }
 
+// stranger is what an origin says who wants to know who asks.
+type stranger struct{}
+
+func (stranger) Error() string   { return "who are you?" }
+func (stranger) NeedsAuth() bool { return true }
+
 func TestWork(t *testing.T) {
 	forgotten := 0
 	client, _ := workingControl(t, ControlOptions{
@@ -39,8 +45,11 @@ func TestWork(t *testing.T) {
 			return r, nil
 		},
 		Resolve: func(_ context.Context, r Resolve) (any, error) {
-			if r.Ref == "gone" {
+			switch r.Ref {
+			case "gone":
 				return nil, errors.New("no such branch")
+			case "hidden":
+				return nil, stranger{}
 			}
 			return map[string]string{"version": "of " + r.Module + "@" + r.Ref}, nil
 		},
@@ -59,6 +68,10 @@ func TestWork(t *testing.T) {
 	}
 	if err := client.Resolve(t.Context(), Resolve{"example.com/m", "gone"}, nil); err == nil || err.Error() != "no such branch" {
 		t.Errorf("Resolve of what is gone: got %v", err)
+	}
+	var origin interface{ NeedsAuth() bool }
+	if err := client.Resolve(t.Context(), Resolve{"example.com/m", "hidden"}, nil); !errors.As(err, &origin) || !origin.NeedsAuth() {
+		t.Errorf("Resolve as a stranger: got %v, want it to need a token", err)
 	}
 	if err := client.ForgetTokens(t.Context()); err != nil || forgotten != 1 {
 		t.Errorf("ForgetTokens: %v, called %d times; want 1", err, forgotten)

@@ -189,6 +189,10 @@ func (m *Mirror) held(tree cache.Tree, key cache.Key) *cache.Entry {
 // fill asks the source for key and keeps what it delivers. It runs once a key,
 // however many clients wait.
 func (m *Mirror) fill(ctx context.Context, id flightKey) (landing, error) {
+	return m.fillFrom(ctx, id, m.source(id.tree))
+}
+
+func (m *Mirror) fillFrom(ctx context.Context, id flightKey, source upstream.Source) (landing, error) {
 	tree, key := id.tree, id.key
 	kept := landing{state: Miss, open: func() (*cache.Entry, error) { return m.opts.Store.Get(tree, key) }}
 	req := upstream.Request{Key: key}
@@ -212,7 +216,7 @@ func (m *Mirror) fill(ctx context.Context, id flightKey) (landing, error) {
 	m.announce(ctx, key)
 	delivered, sieve := false, &sieve{mirror: m, tree: tree}
 	defer sieve.close()
-	err := m.source(tree).Fetch(ctx, req, func(k cache.Key, meta cache.Meta, body io.Reader) error {
+	err := source.Fetch(ctx, req, func(k cache.Key, meta cache.Meta, body io.Reader) error {
 		unkept, err := sieve.keep(ctx, k, meta, body)
 		switch {
 		case k == key && err == nil:

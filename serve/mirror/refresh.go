@@ -13,6 +13,7 @@ import (
 	"golang.org/x/mod/module"
 
 	"github.com/gomirror/gomirror/cache"
+	"github.com/gomirror/gomirror/serve/upstream"
 )
 
 // Refreshed is what [Mirror.Refresh] found out about a module.
@@ -117,6 +118,16 @@ func (m *Mirror) forgetOrigin(ctx context.Context, mod module.Version) error {
 		return nil
 	}
 	return origin.Forget(ctx, mod)
+}
+
+// Take keeps what a source of the user's choice has for key, so that the go command,
+// which would be told "not found" by others, finds it here.
+func (m *Mirror) Take(ctx context.Context, key cache.Key, source upstream.Source) error {
+	entry, _, err := m.flights.do(ctx, flightKey{m.tree(key), key}, func(ctx context.Context, id flightKey) (landing, error) {
+		return m.fillFrom(ctx, id, source)
+	})
+	closeEntry(entry)
+	return err
 }
 
 // Relogin has who asks from now on join no fill of a private module that began before:
