@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -71,6 +72,8 @@ func New(opts Options) *Store {
 	if opts.Keychain.Get == nil {
 		opts.Keychain = SystemKeychain()
 	}
+	// A line break at the end is what comes of a secret that was pasted or piped.
+	opts.Environment = NewSecret(strings.TrimSpace(opts.Environment.Reveal()))
 	return &Store{opts: opts, memory: map[Place]memory{}}
 }
 
@@ -84,7 +87,7 @@ func (s *Store) Token(ctx context.Context, host, owner string) (Token, error) {
 	}
 	if place.Host == envHost && !s.opts.Environment.Empty() {
 		if err := s.opts.Environment.check(); err != nil {
-			return Token{}, &hinted{fmt.Errorf("read %s: %w", envSource, err), "unset " + envSource}
+			return Token{}, &hinted{fmt.Errorf("read %s: that is no token: %w", envSource, err), "unset " + envSource}
 		}
 		return Token{s.opts.Environment, Place{Host: envHost}, envSource}, nil
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 // canary is a token that must not turn up anywhere.
-const canary = "ghp_CANARYcanary0123456789abcdefghijklmn"
+const canary = "ghp_CANARYcanaryTOKENtokenCANARYcanaryXY"
 
 var (
 	acme   = credential.Place{Host: "github.com", Owner: "acme"}
@@ -104,6 +104,7 @@ func tokenOf(place credential.Place) credential.Secret {
 
 func TestToken(t *testing.T) {
 	environment := credential.NewSecret("ghs_environment_0123456789")
+	piped := credential.NewSecret(" ghs_environment_0123456789\r\n")
 	inFile := credential.Place{Host: "git.file.example", Owner: "acme"}
 	tests := []struct {
 		name        string
@@ -121,6 +122,7 @@ func TestToken(t *testing.T) {
 		{"the file", credential.Secret{}, "git.file.example", "acme", inFile, "file"},
 		{"the file, another owner", credential.Secret{}, "git.file.example", "other", credential.Place{}, ""},
 		{"environment over the owner's", environment, "github.com", "acme", allOf, "GOMIRROR_GITHUB_TOKEN"},
+		{"environment with a line break", piped, "github.com", "acme", allOf, "GOMIRROR_GITHUB_TOKEN"},
 		{"environment for no other host", environment, "git.office.example", "acme", office, "keychain"},
 		{"environment for no sub-domain", environment, "api.github.com", "acme", credential.Place{}, ""},
 		{"a host that ends alike", environment, "github.com.evil.example", "acme", credential.Place{}, ""},

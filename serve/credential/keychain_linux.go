@@ -57,7 +57,7 @@ func ready(dialogue bool) error {
 		return err
 	}
 	if yes, _ := locked.Value().(bool); yes && !dialogue {
-		return &KeychainError{Kind: Locked, Err: fmt.Errorf("%s is", path)}
+		return &KeychainError{Kind: Locked, Err: fmt.Errorf("%s", strings.TrimPrefix(string(path), "/org/freedesktop/secrets/"))}
 	}
 	return nil
 }

@@ -27,7 +27,7 @@ func (s *Store) getPlain(place Place) (Secret, error) {
 		return Secret{}, none(place)
 	}
 	if err := secret.check(); err != nil {
-		return Secret{}, &hinted{fmt.Errorf("read the token of %s from %s: %w", place, plainFile, err), place.login()}
+		return Secret{}, &hinted{fmt.Errorf("read the token of %s from %s: that is no token: %w", place, plainFile, err), place.login()}
 	}
 	return secret, nil
 }

@@ -1,7 +1,6 @@
 package credential
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -59,8 +58,8 @@ func (s Secret) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
 
 // errGarbage and errTooBig say what is wrong with a text without telling any of it.
 var (
-	errGarbage = errors.New("that is no token: want 8 or more visible ASCII characters without spaces")
-	errTooBig  = fmt.Errorf("that is longer than a token can be: %d bytes", maxSecret)
+	errGarbage = fmt.Errorf("want %d or more visible ASCII characters without spaces", minSecret)
+	errTooBig  = fmt.Errorf("want %d bytes at most", maxSecret)
 )
 
 // check tells texts that can't be a token from others. It goes into a header and into

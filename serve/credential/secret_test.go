@@ -107,7 +107,7 @@ func TestSecretThatIsNone(t *testing.T) {
 		{"empty", "", credential.Garbage},
 		{"short", "ghp_123", credential.Garbage},
 		{"line break", canary + "\nhost=evil.example", credential.Garbage},
-		{"carriage return", canary + "\r", credential.Garbage},
+		{"carriage return", canary + "\rx", credential.Garbage},
 		{"NUL", canary + "\x00", credential.Garbage},
 		{"space", "gho_1234 " + canary, credential.Garbage},
 		{"not ASCII", "ghp_ünïcödé0123456789", credential.Garbage},

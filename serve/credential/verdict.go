@@ -16,9 +16,9 @@ func (k Kind) String() string {
 	case Denied:
 		return "the keychain refused it"
 	case TooBig:
-		return "the keychain does not take a secret of that size"
+		return "that is too long for a keychain"
 	case Garbage:
-		return "what the keychain holds is no token"
+		return "that is no token"
 	default:
 		return "the keychain does not answer; it may be waiting for a click"
 	}

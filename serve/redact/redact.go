@@ -18,7 +18,7 @@ var (
 	token = regexp.MustCompile(`(?:gh[pousr]|github_pat)_[0-9A-Za-z_]{16,}`)
 
 	// signature is how an address of GitHub's carries access for some minutes.
-	signature = regexp.MustCompile(`([?&](?:token|access_token|jwt|sig)=)[^&\s"'#]+`)
+	signature = regexp.MustCompile(`((?:[?&;]|\\u0026)(?:token|access_token|jwt|sig)=)[^&\s"'#\\]+`)
 )
 
 // Text takes every secret out of s. The address of a proxy is a secret that the

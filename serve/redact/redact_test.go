@@ -23,6 +23,7 @@ func TestText(t *testing.T) {
 		{"a prefix in prose", "ghp_... or github_pat_...", "ghp_... or github_pat_..."},
 		{"signed address", "https://codeload.example/x?token=AAAB&v=1", "https://codeload.example/x?token=REDACTED&v=1"},
 		{"signed address, quoted", `Get "https://codeload.example/x?v=1&token=AAAB": EOF`, `Get "https://codeload.example/x?v=1&token=REDACTED": EOF`},
+		{"signed address in JSON", `{"URL":"https://codeload.example/x?v=1\u0026token=AAAB\u0026w=2"}`, `{"URL":"https://codeload.example/x?v=1\u0026token=REDACTED\u0026w=2"}`},
 		{"a module path", "github.com/acme/ghs_tools/t/v2@v2.0.1", "github.com/acme/ghs_tools/t/v2@v2.0.1"},
 		{"nothing", "", ""},
 	}
