@@ -19,7 +19,7 @@ import (
 )
 
 // canary is a token that must not turn up anywhere.
-const canary = "ghp_CANARYcanaryTOKENtokenCANARYcanaryXY"
+const canary = "ghp_CANARYqwxzkvCANARYqwxzkvCANARYqwxzkvXY"
 
 var (
 	acme   = credential.Place{Host: "github.com", Owner: "acme"}
