@@ -127,11 +127,10 @@ func (a *assembly) openStore(context.Context) (err error) {
 // verify makes the client of the checksum database.
 func (a *assembly) verify(context.Context) (err error) {
 	a.sums, err = sumdb.New(sumdb.Options{
-		GOSUMDB: a.goEnv.GOSUMDB,
-		NoSumDB: a.goEnv.GONOSUMDB,
-		// Not GONOPROXY: who sets it alone may want checksums of public forks, and
-		// the go command asks for them.
-		Private:  upstream.MatchPrivate(unite(a.s.private, patterns(a.goEnv.GOPRIVATE))),
+		GOSUMDB:  a.goEnv.GOSUMDB,
+		NoSumDB:  a.goEnv.GONOSUMDB,
+		Private:  upstream.MatchPrivate(a.unasked()),
+		Origin:   upstream.MatchPrivate(a.private),
 		StateDir: filepath.Join(a.s.stateDir, "sumdb"),
 		CacheDir: filepath.Join(a.s.cacheDir, "sumdb"),
 		Remotes:  a.relays,
@@ -145,6 +144,13 @@ func (a *assembly) verify(context.Context) (err error) {
 	}
 	a.keep(a.sums.Close)
 	return nil
+}
+
+// unasked returns the patterns of modules that no checksum database is asked about.
+// Not GONOPROXY: who sets it alone may want checksums of public forks, and the go
+// command asks for them.
+func (a *assembly) unasked() []string {
+	return unite(a.s.private, patterns(a.goEnv.GOPRIVATE))
 }
 
 // read makes the read-through policy, and what asks it ahead of the go command.

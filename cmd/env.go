@@ -121,6 +121,7 @@ func settingUp(ctx context.Context, env *Env, orig originals, fallback string) (
 			return nil, nil, err
 		}
 		in.served, in.private, in.tokens = doc.Served, doc.Private, unite(in.tokens, doc.Tokens)
+		in.unasked = doc.Unasked
 		in.upstream, in.cacheDir = doc.Upstream, cmp.Or(doc.Cache.Dir, s.cacheDir)
 	} else {
 		notes = append(notes, fmt.Sprintf("not running, so go falls back; to start it on %s: gomirror serve --background", c.addr))

@@ -27,6 +27,7 @@ type planInput struct {
 	running  bool     // a daemon has proven to be ours
 	served   []string // setting private of that daemon
 	private  []string // all patterns that it treats as private, wherever it has them from
+	unasked  []string // those of them that no checksum database may hear of
 	upstream string   // its upstream, or what the next one will have
 	tokens   []string // HOST or HOST/OWNER that there is a token for
 	fallback string   // "" or one of fallbacks
@@ -80,7 +81,11 @@ func makePlan(in planInput) (plan, error) {
 func (p *plan) setPatterns(in planInput) {
 	goPrivate, noProxy := patterns(in.user.GOPRIVATE), patterns(in.user.GONOPROXY)
 	config := unite(in.config, in.served) // serve --private counts as much as config.toml
-	if len(config)+len(goPrivate)+len(noProxy) == 0 {
+	// So does the GOPRIVATE of the shell that started the daemon: with the daemon down
+	// go would name here what is private there. Only that everything is private is said
+	// for one shell.
+	known := unite(config, slices.DeleteFunc(slices.Clone(in.unasked), func(p string) bool { return p == "*" }))
+	if len(known)+len(goPrivate)+len(noProxy) == 0 {
 		return
 	}
 	// The daemon's patterns decide what it does, not this shell's: what it would not
@@ -90,7 +95,7 @@ func (p *plan) setPatterns(in planInput) {
 	if !in.running {
 		served = in.config
 	}
-	keep := slices.DeleteFunc(unite(goPrivate, noProxy, config), func(pattern string) bool {
+	keep := slices.DeleteFunc(unite(goPrivate, noProxy, known), func(pattern string) bool {
 		// What it has only from GOPRIVATE it serves with a token. Who has none fetches by
 		// ssh, say, which only go itself can do.
 		return covered(pattern, served) || covered(pattern, in.private) && hasToken(in.tokens, pattern)
@@ -101,11 +106,11 @@ func (p *plan) setPatterns(in planInput) {
 		p.keepNotes(keep, config, in.private)
 	}
 	switch {
-	case len(config) > 0:
-		p.set["GOPRIVATE"] = strings.Join(unite(goPrivate, config), ",")
+	case len(known) > 0:
+		p.set["GOPRIVATE"] = strings.Join(unite(goPrivate, known), ",")
 		fallthrough
 	case len(goPrivate) > 0:
-		p.set["GONOSUMDB"] = strings.Join(unite(patterns(in.user.GONOSUMDB), goPrivate, config), ",")
+		p.set["GONOSUMDB"] = strings.Join(unite(patterns(in.user.GONOSUMDB), goPrivate, known), ",")
 	default:
 		// GONOPROXY alone is also used for public forks, whose checksums are wanted.
 		noSum := patterns(in.user.GONOSUMDB)

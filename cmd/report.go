@@ -22,6 +22,7 @@ func (a *assembly) status() statusDoc {
 		Offline:       a.s.offline,
 		Private:       a.private,
 		Served:        a.s.private,
+		Unasked:       a.unasked(),
 		Stats: statsDoc{
 			Hits: stats.Hits, Misses: stats.Misses, Stale: stats.Stale, Revalidated: stats.Revalidated,
 			Errors: stats.Faults, FetchedBytes: stats.FetchedBytes, ServedBytes: faced.Bytes,

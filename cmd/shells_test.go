@@ -24,7 +24,7 @@ import (
 
 // envCommands are what the scripts of env, status and stop use.
 //
-//	sidecar [-served P] [-private P] [-upstream L]   a daemon that serves nothing; sets S to its address
+//	sidecar [-served P] [-private P] [-unasked P] [-upstream L]  a daemon that serves nothing; sets S to its address
 //	squat                                            another program takes that address
 //	knock HOST                                       a request with that Host header
 //	shells VARIANTS NAME=VALUE… -- NAME=VALUE…       in shells with these variables, set up: go env says exactly that
@@ -72,6 +72,7 @@ func startFake(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	flags.Func("served", "patterns", split(&doc.Served))
 	flags.Func("private", "patterns", split(&doc.Private))
+	flags.Func("unasked", "patterns", split(&doc.Unasked))
 	flags.StringVar(&doc.Upstream, "upstream", "https://up.example,direct", "list")
 	status := flags.String("status", "", "file with more of the status")
 	ts.Check(flags.Parse(args))

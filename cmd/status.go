@@ -32,6 +32,7 @@ type statusDoc struct {
 	Offline       bool          `json:"offline"`
 	Private       []string      `json:"private,omitempty"` // patterns that go to their origin only
 	Served        []string      `json:"served,omitempty"`  // those of them that env need not keep from us
+	Unasked       []string      `json:"unasked,omitempty"` // those of them that no checksum database hears of
 	Tokens        []string      `json:"tokens,omitempty"`  // HOST or HOST/OWNER that there is a token for
 	Stats         statsDoc      `json:"stats,omitzero"`
 	Prefetch      prefetchDoc   `json:"prefetch,omitzero"`

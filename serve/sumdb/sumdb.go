@@ -34,6 +34,10 @@ type Options struct {
 	NoSumDB string
 	// Private says which modules no database is ever asked about. Nil means none.
 	Private func(modPath string) bool
+	// Origin says which modules come from their origin alone. Whether one of them is
+	// private is not known, so we look up none by ourselves: the relay asks for what
+	// the go command wants to know. Nil means none.
+	Origin func(modPath string) bool
 	// StateDir keeps the tree heads, CacheDir the lookups and tiles. Both are folders
 	// of this package's own. Required.
 	StateDir, CacheDir string
@@ -78,6 +82,9 @@ func New(opts Options) (*Database, error) {
 func newDatabase(opts Options, std source) (_ *Database, err error) {
 	if opts.Private == nil {
 		opts.Private = func(string) bool { return false }
+	}
+	if opts.Origin == nil {
+		opts.Origin = func(string) bool { return false }
 	}
 	if opts.Remotes == nil {
 		opts.Remotes = func() []Remote { return nil }

@@ -26,7 +26,7 @@ func (d *Database) verifier(modPath string) *client {
 		return nil
 	case modPath == toolchainPath:
 		return d.tools
-	case d.main == nil, module.MatchPrefixPatterns(d.opts.NoSumDB, modPath):
+	case d.main == nil, d.opts.Origin(modPath), module.MatchPrefixPatterns(d.opts.NoSumDB, modPath):
 		return nil
 	}
 	return d.main

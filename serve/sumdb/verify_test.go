@@ -74,6 +74,7 @@ func TestVerify(t *testing.T) {
 		{"not in the database", "example.com/absent", db.vkey, testMod("example.com/absent"), cache.Unverified, true},
 		{"GONOSUMDB", "example.com/nosum/x", db.vkey, "module x\n", cache.Exempt, false},
 		{"private", "github.com/acme/x", db.vkey, "module x\n", cache.Exempt, false},
+		{"from its origin", "github.com/fork/x", db.vkey, "module x\n", cache.Exempt, false},
 		{"off", "example.com/a", "off", "module x\n", cache.Exempt, false},
 		{"toolchain", toolchainPath, db.vkey, "module x\n", "", true},
 		{"toolchain with GOSUMDB=off", toolchainPath, "off", "module x\n", "", true},
@@ -85,6 +86,7 @@ func TestVerify(t *testing.T) {
 			s.GOSUMDB = tc.gosumdb
 			s.NoSumDB = "example.com/nosum,golang.org"
 			s.Private = func(modPath string) bool { return strings.HasPrefix(modPath, "github.com/acme/") }
+			s.Origin = func(modPath string) bool { return strings.HasPrefix(modPath, "github.com/fork/") }
 			s.std = source{name: tools.name, key: tools.vkey}
 			d := s.open(t)
 			before := db.asked.Load() + tools.asked.Load()
@@ -194,6 +196,7 @@ func TestRecheckExempt(t *testing.T) {
 	}{
 		{"GONOSUMDB", func(s *setup) { s.NoSumDB = "example.com" }},
 		{"private", func(s *setup) { s.Private = func(string) bool { return true } }},
+		{"from its origin", func(s *setup) { s.Origin = func(string) bool { return true } }},
 		{"off", func(s *setup) { s.GOSUMDB = "off" }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
