@@ -59,6 +59,7 @@ type ContradictionError struct {
 	Key       Key
 	Got, Want string // h1 hashes
 	Authority string // "checksum database NAME" or "first download from NAME"
+	Private   bool   // the first download of a private module: the user decides
 }
 
 func (e *ContradictionError) Error() string {
@@ -67,6 +68,9 @@ func (e *ContradictionError) Error() string {
 
 // Hint tells the one thing to do.
 func (e *ContradictionError) Hint() string {
+	if e.Private {
+		return "gomirror refresh " + e.Key.Module().String()
+	}
 	return "gomirror status shows what was set aside; pull again later or from another upstream"
 }
 

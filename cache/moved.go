@@ -189,7 +189,8 @@ func (d *Draft) names() error {
 }
 
 // Unfreeze takes the files of a version out of both trees and forgets what they hashed
-// to, so that the next download is its first one.
+// to, so that the next download is its first one. What was set aside of it goes too: the
+// user has decided.
 func (s *Store) Unfreeze(v module.Version) error {
 	k, err := versionKey(v)
 	if err != nil {
@@ -212,6 +213,15 @@ func (s *Store) Unfreeze(v module.Version) error {
 			s.recent.drop(name)
 		}
 		s.disk.remove(fileName(t, k.Sibling(Zip))+"hash", partialName(t, k.Sibling(Zip)))
+	}
+	notes, err := s.Quarantined()
+	if err != nil {
+		return fmt.Errorf("unfreeze %s: %w", v, err)
+	}
+	for _, q := range notes {
+		if q.Module == v.Path && q.Version == v.Version {
+			s.disk.remove(q.name()+".bytes", q.name()+".json")
+		}
 	}
 	// Last, as in Evict: a kill before this leaves a version that still has to be accepted.
 	s.disk.remove(ledgerName(k), markerName(k), movedName(k))

@@ -243,8 +243,15 @@ func TestUnfreeze(t *testing.T) {
 	if _, err := s.Tagged(quoteV1.Path, map[string]string{"v1.0.0": secondCommit, "v1.1.0": firstCommit}); err != nil {
 		t.Fatal(err)
 	}
+	other := moduleZip(t, quoteV1, map[string]string{"go.mod": "module example.com/Quote\n", "a.go": "package other\n"})
+	if err := fill(s, Public, kindKey(t, quoteV1, Zip), other, ""); !errors.As(err, new(*ContradictionError)) {
+		t.Fatalf("other bytes: %v", err)
+	}
 	if err := s.Unfreeze(quoteV1); err != nil {
 		t.Fatal(err)
+	}
+	if notes, err := s.Quarantined(); err != nil || len(notes) != 0 {
+		t.Errorf("Quarantined() = %+v, %v; want the alarm ended", notes, err)
 	}
 	for _, kind := range []Kind{Info, Mod, Zip} {
 		wantMiss(t, s, Private, kindKey(t, quoteV1, kind))

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -154,8 +155,7 @@ func (d *refreshedVersionDoc) print(env *Env) error {
 	name := d.Module + "@" + d.Version.Version
 	var moved error
 	if d.Moved != "" && !d.Accepted {
-		moved = failf("gomirror refresh "+name+" --accept-moved",
-			"%s was first pulled as commit %s, which is served; %s", name, d.Commit, whereTag(d.Moved))
+		moved = failf("gomirror refresh "+name+" --accept-moved", "%s %s", name, d.frozenAs())
 	}
 	if env.json {
 		return errors.Join(env.printJSON(d), moved)
@@ -168,7 +168,7 @@ func (d *refreshedVersionDoc) print(env *Env) error {
 	case d.Accepted && d.Moved == cache.Deleted:
 		fmt.Fprintf(env.Stdout, "%s is given up, as at its origin\nwas  commit %s  %s\n", name, d.Commit, d.H1)
 	case d.Accepted:
-		fmt.Fprintf(env.Stdout, "%s has moved\nwas  commit %s  %s\nis   commit %s  %s\n", name, d.Commit, d.H1, d.Moved, d.NewH1)
+		fmt.Fprintf(env.Stdout, "%s has moved\nwas  commit %s  %s\nis   commit %s  %s\n", name, cmp.Or(d.Commit, "unknown"), d.H1, d.Moved, d.NewH1)
 		env.note("go.sum and the module cache still have the old one: remove its lines from go.sum, then run go clean -modcache")
 	case !d.Private:
 		fmt.Fprintf(env.Stdout, "%s is public: it never changes\n", name)
@@ -176,6 +176,14 @@ func (d *refreshedVersionDoc) print(env *Env) error {
 		fmt.Fprintf(env.Stdout, "%s is commit %s, as it was first pulled\n", name, d.Commit)
 	}
 	return nil
+}
+
+// frozenAs words what the first download was, and what the origin has now.
+func (d *refreshedVersionDoc) frozenAs() string {
+	if d.NewH1 != "" {
+		return fmt.Sprintf("was first pulled as %s, and its origin has %s, made from commit %s", d.H1, d.NewH1, d.Moved)
+	}
+	return fmt.Sprintf("was first pulled as commit %s, which is served; %s", d.Commit, whereTag(d.Moved))
 }
 
 // whereTag words where a tag went.

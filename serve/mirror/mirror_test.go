@@ -81,13 +81,18 @@ const modPath = "example.com/m"
 // zipOf makes a module zip whose only source file holds text.
 func zipOf(tb testing.TB, version, text string) []byte {
 	tb.Helper()
-	var b bytes.Buffer
-	v := module.Version{Path: modPath, Version: version}
-	err := modzip.Create(&b, v, []modzip.File{memFile{"go.mod", "module " + modPath + "\n"}, memFile{"m.go", "package m // " + text + "\n"}})
+	body, err := zipFrom(version, text)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return b.Bytes()
+	return body
+}
+
+func zipFrom(version, text string) ([]byte, error) {
+	var b bytes.Buffer
+	v := module.Version{Path: modPath, Version: version}
+	err := modzip.Create(&b, v, []modzip.File{memFile{"go.mod", "module " + modPath + "\n"}, memFile{"m.go", "package m // " + text + "\n"}})
+	return b.Bytes(), err
 }
 
 type memFile struct{ name, text string }

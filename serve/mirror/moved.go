@@ -73,6 +73,11 @@ func (m *Mirror) RefreshVersion(ctx context.Context, mod module.Version, accept 
 		}
 	}
 	doc.Commit, doc.Moved, doc.H1 = known.OriginHash, known.Moved, known.H1
+	if doc.Private && doc.Moved == "" && doc.H1 != "" && !m.holds(mod) {
+		if err := m.compare(ctx, mod, doc); err != nil {
+			return nil, err
+		}
+	}
 	switch _, _, held := m.named(tree, key); {
 	case doc.Moved != "" && accept:
 		return doc, m.accept(ctx, mod, known, doc)
@@ -82,6 +87,32 @@ func (m *Mirror) RefreshVersion(ctx context.Context, mod module.Version, accept 
 	err = m.ask(ctx, tree, key)
 	_, doc.Commit, _ = m.named(tree, key)
 	return doc, err
+}
+
+// holds reports whether the zip of a private version is held, or a public one that the
+// checksum database has vouched for.
+func (m *Mirror) holds(mod module.Version) bool {
+	key, err := cache.NewKey(mod.Path, mod.Version, cache.Zip)
+	if err != nil {
+		return false
+	}
+	entry := m.held(cache.Private, key)
+	closeEntry(entry)
+	return entry != nil
+}
+
+// compare looks at a version that was public when it was pulled, or is gone from the
+// disk: the origin may have other files by its name, which the ledger keeps out.
+func (m *Mirror) compare(ctx context.Context, mod module.Version, doc *Version) error {
+	commit, h1, err := m.preview(ctx, mod)
+	if err != nil {
+		return fmt.Errorf("compare %s with its origin: %w", mod, err)
+	}
+	if h1 != doc.H1 {
+		doc.Commit = "" // what is known of it may have come with the origin's .info
+		doc.Moved, doc.NewH1 = cmp.Or(commit, "unknown"), h1
+	}
+	return nil
 }
 
 // whereNow has the origin list its tags, which tells Listed.
@@ -98,7 +129,7 @@ func (m *Mirror) whereNow(ctx context.Context, mod module.Version) (cache.Meta, 
 
 // accept takes what the tag of a moved version names now. All of it is there and found
 // good before the first bytes go.
-func (m *Mirror) accept(ctx context.Context, mod module.Version, known cache.Meta, doc *Version) (err error) {
+func (m *Mirror) accept(ctx context.Context, mod module.Version, known cache.Meta, doc *Version) error {
 	if known.Verdict == cache.Verified {
 		return fmt.Errorf("accept that %s has moved: the checksum database vouches for the first commit, from when it was public", mod)
 	}
@@ -107,9 +138,14 @@ func (m *Mirror) accept(ctx context.Context, mod module.Version, known cache.Met
 		return err
 	}
 	if known.Moved != cache.Deleted {
-		if doc.Moved, doc.NewH1, err = m.preview(ctx, mod, known); err != nil {
+		commit, h1, err := m.preview(ctx, mod)
+		if err == nil && known.Moved != "" && commit == known.OriginHash {
+			err = errors.New("its origin still gives the first commit")
+		}
+		if err != nil {
 			return fmt.Errorf("accept that %s has moved: %w", mod, err)
 		}
+		doc.Moved, doc.NewH1 = cmp.Or(commit, doc.Moved), h1
 	}
 	if err := m.opts.Store.Unfreeze(mod); err != nil {
 		return err
@@ -131,7 +167,7 @@ func (m *Mirror) accept(ctx context.Context, mod module.Version, known cache.Met
 }
 
 // preview pulls the files that the tag names now and keeps none.
-func (m *Mirror) preview(ctx context.Context, mod module.Version, known cache.Meta) (commit, h1 string, err error) {
+func (m *Mirror) preview(ctx context.Context, mod module.Version) (commit, h1 string, err error) {
 	key, err := cache.NewKey(mod.Path, mod.Version, cache.Zip)
 	if err != nil {
 		return "", "", err
@@ -149,7 +185,7 @@ func (m *Mirror) preview(ctx context.Context, mod module.Version, known cache.Me
 			return err
 		}
 		if k == key {
-			commit, h1 = cmp.Or(meta.OriginHash, known.Moved), draft.H1()
+			commit, h1 = meta.OriginHash, draft.H1()
 		}
 		return nil
 	})
@@ -158,8 +194,6 @@ func (m *Mirror) preview(ctx context.Context, mod module.Version, known cache.Me
 		return "", "", fmt.Errorf("its tag is gone by now: %w", err)
 	case err != nil:
 		return "", "", err
-	case commit == known.OriginHash:
-		return "", "", errors.New("its origin still gives the first commit")
 	}
 	return commit, h1, nil
 }
