@@ -24,7 +24,9 @@ func (h *Host) serveGit(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	switch {
-	case moved:
+	case moved && file != "/git-upload-pack":
+		// A git that was asked who it is before it was redirected goes on at the old
+		// name; hosts serve it there.
 		target := "https://" + repo + ".git" + file
 		if r.URL.RawQuery != "" {
 			target += "?" + r.URL.RawQuery

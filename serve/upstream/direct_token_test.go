@@ -161,7 +161,9 @@ func TestDirectWhy(t *testing.T) {
 			want := &hinted{"why of " + tt.name, "gomirror auth login"}
 			var asked atomic.Int64
 			d := newTestDirect(t, host, func(o *DirectOptions) {
-				o.Credential = func(context.Context, *url.URL) (string, string, bool) { return "x-access-token", tt.token, tt.token != "" }
+				o.Credential = func(context.Context, *url.URL) (string, string, bool) {
+					return "x-access-token", tt.token, tt.token != ""
+				}
 				o.Why = func(_ context.Context, repo string, err error) error {
 					if wantRepo := strings.Join(strings.SplitN(tt.key, "/", 4)[:3], "/"); repo != wantRepo || err == nil {
 						t.Errorf("asked why %s (%v), want %s", repo, err, wantRepo)
