@@ -170,6 +170,7 @@ func TestSecretServiceFaults(t *testing.T) {
 			state := t.TempDir()
 			if test.spoil == nil { // the login itself meets it
 				o := in(t, session.Environ, "put", state, "acme")
+				t.Logf("told after %s", o.Took)
 				if o.Kind != test.want.String() || o.Took > faultLimit {
 					t.Errorf("put: got %+v, want the kind %q", o, test.want)
 				}
@@ -183,6 +184,7 @@ func TestSecretServiceFaults(t *testing.T) {
 			}
 			test.spoil(session, t, state)
 			o := in(t, session.Environ, "token", state, "acme")
+			t.Logf("told after %s", o.Took)
 			if o.Kind != test.want.String() || o.Took > faultLimit || o.Hint == "" {
 				t.Errorf("token: got %+v, want the kind %q", o, test.want)
 			}
