@@ -24,10 +24,15 @@ import (
 
 // newAuth declares auth.
 func newAuth(env *Env) *cobra.Command {
-	return group(&cobra.Command{
+	c := group(&cobra.Command{
 		Use:   "auth",
 		Short: "Give gomirror a token for private GitHub modules",
 	}, newLogin(env), newAuthStatus(env), newLogout(env))
+	c.PersistentPreRunE = func(*cobra.Command, []string) error { // in the place of the root's
+		_ = hardenProcess() // without it a token can be had all the same
+		return checkColor(env.color)
+	}
+	return c
 }
 
 // placeFlags say which token is meant.

@@ -19,6 +19,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,6 +99,7 @@ func (e *Env) lookup(name string) (string, bool) {
 func Run(ctx context.Context, env *Env) int {
 	if handle, ok := env.lookup(upstream.AskpassVariable); ok && len(env.Args) == 1 {
 		// git asks, deep below a daemon of ours. It says itself if there is no answer.
+		_ = hardenProcess() // the token passes through
 		if upstream.Askpass(handle, env.Args[0], env.Stdout) != nil {
 			return exitFailed
 		}
@@ -171,7 +173,9 @@ func callerName() string {
 // the current folder is never run, see exec.ErrDot.
 func execProgram(ctx context.Context, dir string, environ []string, name string, args ...string) ([]byte, error) {
 	c := exec.CommandContext(ctx, name, args...)
-	c.Dir, c.Env = dir, environ
+	c.Dir, c.Env = dir, slices.DeleteFunc(slices.Clone(environ), func(kv string) bool {
+		return strings.HasPrefix(kv, tokenVariable+"=") // no child of ours needs it
+	})
 	var stderr strings.Builder
 	c.Stderr = &stderr
 	out, err := c.Output()

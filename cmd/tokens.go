@@ -16,13 +16,16 @@ import (
 // asked for each clone, and a token that was changed by other means counts soon.
 const rememberTokens = 15 * time.Minute
 
+// tokenVariable holds a token for github.com, before all that are stored.
+const tokenVariable = "GOMIRROR_GITHUB_TOKEN"
+
 // gitUser is the name that goes with a token. GitHub takes any.
 const gitUser = "x-access-token"
 
 // tokens returns the store of the user's tokens. remember is for a sidecar.
 func (e *Env) tokens(s *settings, remember time.Duration) *credential.Store {
 	return credential.New(credential.Options{
-		Environment: credential.NewSecret(e.Getenv("GOMIRROR_GITHUB_TOKEN")),
+		Environment: credential.NewSecret(e.Getenv(tokenVariable)),
 		StateDir:    s.stateDir,
 		Keychain:    e.Secrets,
 		Now:         e.Now,
@@ -35,7 +38,7 @@ func (e *Env) tokens(s *settings, remember time.Duration) *credential.Store {
 func (e *Env) tokenPlaces(tokens *credential.Store) ([]string, error) {
 	entries, err := tokens.Places()
 	var places []string
-	if e.Getenv("GOMIRROR_GITHUB_TOKEN") != "" {
+	if e.Getenv(tokenVariable) != "" {
 		places = append(places, "github.com")
 	}
 	for _, entry := range entries {
