@@ -85,11 +85,20 @@ func (d *Direct) account(ctx context.Context, e *OriginError, exit *exitError, s
 			e.kind = originAuth // hosts say "not found" for both
 		}
 	}
-	if rejected.MatchString(said) {
+	// The refusal may be of a host that the repository's own led to: git names the
+	// first.
+	one, ok := errors.AsType[oneRepository](e.why)
+	if rejected.MatchString(said) && !(ok && one.OneRepository()) {
 		for host, c := range exit.told {
 			d.refusals.add(c.key(host), whyOr(e), d.opts.Now().Add(refusedFor))
 		}
 	}
+}
+
+// oneRepository is a host's account by which the credential is good for others.
+type oneRepository interface {
+	error
+	OneRepository() bool
 }
 
 // whyOr is what a refused credential is remembered by.

@@ -53,6 +53,9 @@ func (e *AccessError) Owner() string {
 	return owner
 }
 
+// OneRepository reports whether the token is as good as ever for other repositories.
+func (e *AccessError) OneRepository() bool { return e.Kind == NoAccess || e.Kind == SSO }
+
 // Error is one sentence for who ran the go command.
 func (e *AccessError) Error() string {
 	switch e.Kind {
