@@ -23,6 +23,8 @@ func TestMain(m *testing.M) {
 			defer stop()
 			os.Exit(Run(ctx, OSEnv()))
 		},
+		"keyring-item": printItem,
+		"on-terminal":  onTerminal,
 	}
 	maps.Copy(programs, guardPrograms())
 	testscript.Main(m, programs)
@@ -42,8 +44,10 @@ func scriptParams(t *testing.T, dir string) testscript.Params {
 	commands := map[string]func(*testscript.TestScript, bool, []string){}
 	maps.Copy(commands, envCommands())
 	maps.Copy(commands, proxytest.Cmds())
-	maps.Copy(commands, guardCommands())
 	maps.Copy(commands, gitCommands())
+	maps.Copy(commands, guardCommands())
+	maps.Copy(commands, canaryCommands())
+	maps.Copy(commands, keyringCommands())
 	return testscript.Params{
 		Dir:                 dir,
 		Cmds:                commands,
