@@ -1,0 +1,6 @@
+package doctor
+
+// daemonChecks look at the sidecar.
+func daemonChecks(o Options) []Check {
+	return nil
+}
