@@ -4,6 +4,6 @@ package proxytest
 
 import "errors"
 
-func blackHole() (addr string, closeHole func(), err error) {
+func BlackHole() (addr string, closeHole func(), err error) {
 	return "", nil, errors.New("black-hole works on unix only")
 }

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// blackHole opens an address that never answers a connection: its queue is full and
+// BlackHole opens an address that never answers a connection: its queue is full and
 // nobody takes from it.
-func blackHole() (addr string, closeHole func(), err error) {
+func BlackHole() (addr string, closeHole func(), err error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", nil, err

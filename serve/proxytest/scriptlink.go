@@ -49,7 +49,7 @@ func setLink(c *call) error {
 
 func openBlackHole(c *call) error {
 	c.want(1)
-	addr, closeHole, err := blackHole()
+	addr, closeHole, err := BlackHole()
 	if err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func TestFiguresAreHeldToLimits(t *testing.T) {
 }
 
 func TestBlackHole(t *testing.T) {
-	addr, closeHole, err := blackHole()
+	addr, closeHole, err := BlackHole()
 	if runtime.GOOS == "windows" {
 		if err == nil {
 			t.Error("there are black holes on Windows now: say so in Cmds")
