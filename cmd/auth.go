@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"github.com/gomirror/gomirror/serve/credential"
 	"github.com/gomirror/gomirror/serve/credential/github"
@@ -219,65 +217,5 @@ func forgetTokens(ctx context.Context, env *Env, s *settings) {
 	}
 	if err != nil {
 		env.note("%v; so that it knows of this: gomirror stop && gomirror serve --background", err)
-	}
-}
-
-// canAsk reports whether somebody is there to read a question and answer it.
-func (e *Env) canAsk() bool {
-	in, inOK := e.Stdin.(*os.File)
-	out, outOK := e.Stderr.(*os.File)
-	return inOK && outOK && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd()))
-}
-
-// ask puts a question on the terminal and reads a line. A hidden one is not shown as
-// it is typed. The caller has seen that canAsk.
-func (e *Env) ask(ctx context.Context, question string, hidden bool) (string, error) {
-	tty := e.Stdin.(*os.File)
-	fd := int(tty.Fd())
-	before, err := term.GetState(fd)
-	if err != nil {
-		return "", fmt.Errorf("ask on the terminal: %w", err)
-	}
-	fmt.Fprint(e.Stderr, question)
-	type answer struct {
-		text string
-		err  error
-	}
-	answers := make(chan answer, 1)
-	go func() { // ends with a line, or with the process: a terminal's read can't be called off
-		if hidden {
-			text, err := term.ReadPassword(fd)
-			answers <- answer{string(text), err}
-			return
-		}
-		text, err := readLine(tty)
-		answers <- answer{text, err}
-	}()
-	select {
-	case a := <-answers:
-		if hidden || a.err != nil {
-			fmt.Fprintln(e.Stderr) // the Enter was not shown either
-		}
-		return a.text, a.err
-	case <-ctx.Done():
-		fmt.Fprintln(e.Stderr)
-		_ = term.Restore(fd, before) // nothing is left to do if that fails
-		return "", ctx.Err()
-	}
-}
-
-// readLine reads up to the end of a line and not further, for the next question may
-// be answered already.
-func readLine(tty *os.File) (string, error) {
-	var line []byte
-	var b [1]byte
-	for {
-		if _, err := tty.Read(b[:]); err != nil {
-			return "", err
-		}
-		if b[0] == '\n' {
-			return strings.TrimSuffix(string(line), "\r"), nil
-		}
-		line = append(line, b[0])
 	}
 }

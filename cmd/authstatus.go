@@ -138,6 +138,9 @@ func (h *heldToken) ask(ctx context.Context, client *github.Client) (accountDoc,
 		if errors.As(err, &hinter) {
 			doc.Try = hinter.Hint()
 		}
+		if h.err != nil { // a token that can't be read is as good as none
+			return doc, &problem{err, exitNeedsAuth, doc.Try}
+		}
 		err = authProblem(err, "")
 	}
 	return doc, err
@@ -168,7 +171,10 @@ func summary(problems []error, hostname string) error {
 	if bad == 0 {
 		return nil
 	}
-	return &problem{fmt.Errorf("%d of %s can't be used", bad, count(int64(len(problems)), "token")), code, ""}
+	if len(problems) == 1 {
+		return &problem{errors.New("the token can't be used"), code, ""}
+	}
+	return &problem{fmt.Errorf("%d of %d tokens can't be used", bad, len(problems)), code, ""}
 }
 
 // render is the human form.

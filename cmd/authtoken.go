@@ -59,11 +59,11 @@ func parseToken(text, given string) (credential.Secret, error) {
 // askToken says where to get a token, since that is what most need to know here.
 func askToken(ctx context.Context, env *Env, place credential.Place) (credential.Secret, error) {
 	classic := "https://" + place.Host + "/settings/tokens/new?scopes=repo&description=gomirror"
-	fine := "https://" + place.Host + "/settings/personal-access-tokens/new?name=gomirror&contents=read"
+	fine := "https://" + place.Host + "/settings/personal-access-tokens/new?contents=read"
 	if place.Owner != "" {
 		fine += "&target_name=" + place.Owner
 	}
-	fmt.Fprintf(env.Stderr, "A token for %s can be made here, for some repositories or for all of them:\n  %s\n  %s\n", place, fine, classic)
+	fmt.Fprintf(env.Stderr, "Make a token for %s here, for some repositories or for all:\n  %s\n  %s\n", place, fine, classic)
 	text, err := env.ask(ctx, "Token (it is not shown): ", true)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return credential.Secret{}, err

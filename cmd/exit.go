@@ -57,7 +57,7 @@ func (e *Env) report(ctx context.Context, err error) int {
 	switch {
 	case errors.As(err, &p):
 		code = p.code
-	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil, errors.Is(err, errInterrupted):
 		// The user knows what they pressed: no text.
 		return exitInterrupted
 	}

@@ -20,7 +20,7 @@ import (
 //	exec on-terminal DIALOGUE PROGRAM ARG…
 //
 // DIALOGUE is a file of lines: "< TEXT" waits until the terminal shows the text, "> TEXT"
-// types it and Enter, "^C" and "^D" type that key.
+// types it and Enter, "^C" and "^D" type that key. What takes a minute is ended.
 func onTerminal() {
 	err := converse(os.Args[1], os.Args[2:])
 	var exit *exec.ExitError
@@ -56,6 +56,8 @@ func converse(dialogue string, argv []string) error {
 			}
 		}
 	}()
+	patience := time.AfterFunc(time.Minute, func() { _ = c.Process.Kill() })
+	defer patience.Stop()
 	said, err := talk(terminal, string(text), lines)
 	if err != nil {
 		_ = c.Process.Kill()
@@ -69,7 +71,6 @@ func converse(dialogue string, argv []string) error {
 
 // talk follows the dialogue and returns all that was shown until its end.
 func talk(terminal io.Writer, dialogue string, shown <-chan []byte) (said []byte, err error) {
-	patience := time.After(time.Minute)
 	seen := 0 // what an earlier line has waited for
 	for line := range strings.Lines(dialogue) {
 		kind, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
@@ -81,14 +82,10 @@ func talk(terminal io.Writer, dialogue string, shown <-chan []byte) (said []byte
 		case "^D":
 			_, err = io.WriteString(terminal, "\x04")
 		case "<":
-			for err == nil && !bytes.Contains(said[seen:], []byte(text)) {
-				select {
-				case more, ok := <-shown:
-					if said = append(said, more...); !ok {
-						err = fmt.Errorf("the program ended before it said %q", text)
-					}
-				case <-patience:
-					err = fmt.Errorf("waited a minute for %q", text)
+			for !bytes.Contains(said[seen:], []byte(text)) {
+				more, ok := <-shown
+				if said = append(said, more...); !ok {
+					return said, fmt.Errorf("the program ended, of its own or after a minute, before it said %q", text)
 				}
 			}
 			seen += bytes.Index(said[seen:], []byte(text)) + len(text)
