@@ -99,7 +99,7 @@ func (d *Draft) compare(known Meta) error {
 	if want == "" || want == d.h1 {
 		return nil
 	}
-	return &ContradictionError{Key: d.key, Got: d.h1, Want: want, Authority: "first download from " + known.Upstream, Private: d.tree == Private}
+	return &ContradictionError{Key: d.key, Got: d.h1, Want: want, Authority: "first download from " + known.Upstream, First: true}
 }
 
 // hash returns what a file of the version must hash to, "" if nothing is known.

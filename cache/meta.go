@@ -59,7 +59,7 @@ type ContradictionError struct {
 	Key       Key
 	Got, Want string // h1 hashes
 	Authority string // "checksum database NAME" or "first download from NAME"
-	Private   bool   // the first download of a private module: the user decides
+	First     bool   // it is the first download, which the user may overrule
 }
 
 func (e *ContradictionError) Error() string {
@@ -68,7 +68,7 @@ func (e *ContradictionError) Error() string {
 
 // Hint tells the one thing to do.
 func (e *ContradictionError) Hint() string {
-	if e.Private {
+	if e.First {
 		return "gomirror refresh " + e.Key.Module().String()
 	}
 	return "gomirror status shows what was set aside; pull again later or from another upstream"

@@ -181,7 +181,7 @@ func (d *refreshedVersionDoc) print(env *Env) error {
 // frozenAs words what the first download was, and what the origin has now.
 func (d *refreshedVersionDoc) frozenAs() string {
 	if d.NewH1 != "" {
-		return fmt.Sprintf("was first pulled as %s, and its origin has %s, made from commit %s", d.H1, d.NewH1, d.Moved)
+		return fmt.Sprintf("was first pulled as %s, and there is %s now, of commit %s", d.H1, d.NewH1, d.Moved)
 	}
 	return fmt.Sprintf("was first pulled as commit %s, which is served; %s", d.Commit, whereTag(d.Moved))
 }

@@ -19,7 +19,7 @@ type Version struct {
 	Module   string `json:"module"`
 	Version  string `json:"version"`          // of a branch, what it names
 	Ref      string `json:"ref,omitempty"`    // the branch
-	Private  bool   `json:"private"`          // else it can't move: the checksum database vouches for it
+	Private  bool   `json:"private"`          // else it does not move: the checksum database vouches for it
 	Commit   string `json:"commit,omitempty"` // that it was first pulled as
 	Moved    string `json:"moved,omitempty"`  // the commit that its tag names now, or "deleted"
 	H1       string `json:"h1,omitempty"`     // of its zip, if that was pulled
@@ -73,14 +73,14 @@ func (m *Mirror) RefreshVersion(ctx context.Context, mod module.Version, accept 
 		}
 	}
 	doc.Commit, doc.Moved, doc.H1 = known.OriginHash, known.Moved, known.H1
-	if doc.Private && doc.Moved == "" && doc.H1 != "" && !m.holds(mod) {
-		if err := m.compare(ctx, mod, doc); err != nil {
+	if doc.Moved == "" && doc.H1 != "" && known.Verdict != cache.Verified && !m.holds(tree, mod) {
+		if err := m.compare(ctx, tree, mod, doc); err != nil {
 			return nil, err
 		}
 	}
 	switch _, _, held := m.named(tree, key); {
 	case doc.Moved != "" && accept:
-		return doc, m.accept(ctx, mod, known, doc)
+		return doc, m.accept(ctx, tree, mod, known, doc)
 	case doc.Moved != "", held:
 		return doc, nil
 	}
@@ -89,24 +89,25 @@ func (m *Mirror) RefreshVersion(ctx context.Context, mod module.Version, accept 
 	return doc, err
 }
 
-// holds reports whether the zip of a private version is held, or a public one that the
-// checksum database has vouched for.
-func (m *Mirror) holds(mod module.Version) bool {
+// holds reports whether the zip of a version is there for who asks now. One that came
+// when the patterns were others may not be.
+func (m *Mirror) holds(tree cache.Tree, mod module.Version) bool {
 	key, err := cache.NewKey(mod.Path, mod.Version, cache.Zip)
 	if err != nil {
 		return false
 	}
-	entry := m.held(cache.Private, key)
+	entry := m.held(tree, key)
 	closeEntry(entry)
 	return entry != nil
 }
 
-// compare looks at a version that was public when it was pulled, or is gone from the
-// disk: the origin may have other files by its name, which the ledger keeps out.
-func (m *Mirror) compare(ctx context.Context, mod module.Version, doc *Version) error {
-	commit, h1, err := m.preview(ctx, mod)
+// compare looks at a version that was public when it was pulled and is private now, or
+// the other way round, or is gone from the disk: there may be other files by its name
+// now, which the ledger keeps out.
+func (m *Mirror) compare(ctx context.Context, tree cache.Tree, mod module.Version, doc *Version) error {
+	commit, h1, err := m.preview(ctx, tree, mod)
 	if err != nil {
-		return fmt.Errorf("compare %s with its origin: %w", mod, err)
+		return fmt.Errorf("compare %s with what there is now: %w", mod, err)
 	}
 	if h1 != doc.H1 {
 		doc.Commit = "" // what is known of it may have come with the origin's .info
@@ -129,16 +130,18 @@ func (m *Mirror) whereNow(ctx context.Context, mod module.Version) (cache.Meta, 
 
 // accept takes what the tag of a moved version names now. All of it is there and found
 // good before the first bytes go.
-func (m *Mirror) accept(ctx context.Context, mod module.Version, known cache.Meta, doc *Version) error {
+func (m *Mirror) accept(ctx context.Context, tree cache.Tree, mod module.Version, known cache.Meta, doc *Version) error {
 	if known.Verdict == cache.Verified {
 		return fmt.Errorf("accept that %s has moved: the checksum database vouches for the first commit, from when it was public", mod)
 	}
 	// A source that keeps what it has made would make the same of the old commit.
-	if err := m.forgetOrigin(ctx, mod); err != nil {
-		return err
+	if tree == cache.Private {
+		if err := m.forgetOrigin(ctx, mod); err != nil {
+			return err
+		}
 	}
 	if known.Moved != cache.Deleted {
-		commit, h1, err := m.preview(ctx, mod)
+		commit, h1, err := m.preview(ctx, tree, mod)
 		if err == nil && known.Moved != "" && commit == known.OriginHash {
 			err = errors.New("its origin still gives the first commit")
 		}
@@ -157,7 +160,7 @@ func (m *Mirror) accept(ctx context.Context, mod module.Version, known cache.Met
 	for _, kind := range []cache.Kind{cache.Info, cache.Mod, cache.Zip} {
 		key, err := cache.NewKey(mod.Path, mod.Version, kind)
 		if err == nil {
-			err = m.ask(ctx, cache.Private, key)
+			err = m.ask(ctx, tree, key)
 		}
 		if err != nil {
 			return fmt.Errorf("pull what the tag of %s names now: %w", mod, err)
@@ -166,14 +169,14 @@ func (m *Mirror) accept(ctx context.Context, mod module.Version, known cache.Met
 	return nil
 }
 
-// preview pulls the files that the tag names now and keeps none.
-func (m *Mirror) preview(ctx context.Context, mod module.Version) (commit, h1 string, err error) {
+// preview pulls the files that there are of a version now and keeps none.
+func (m *Mirror) preview(ctx context.Context, tree cache.Tree, mod module.Version) (commit, h1 string, err error) {
 	key, err := cache.NewKey(mod.Path, mod.Version, cache.Zip)
 	if err != nil {
 		return "", "", err
 	}
-	err = m.opts.Origin.Fetch(ctx, upstream.Request{Key: key}, func(k cache.Key, meta cache.Meta, body io.Reader) error {
-		draft, err := m.opts.Store.Draft(cache.Private, k)
+	err = m.source(tree).Fetch(ctx, upstream.Request{Key: key}, func(k cache.Key, meta cache.Meta, body io.Reader) error {
+		draft, err := m.opts.Store.Draft(tree, k)
 		if err != nil {
 			return err
 		}
@@ -183,6 +186,11 @@ func (m *Mirror) preview(ctx context.Context, mod module.Version) (commit, h1 st
 		}
 		if err := draft.CheckContext(ctx); err != nil {
 			return err
+		}
+		if m.opts.Verify != nil {
+			if err := m.opts.Verify(ctx, k, draft); err != nil {
+				return err
+			}
 		}
 		if k == key {
 			commit, h1 = meta.OriginHash, draft.H1()
