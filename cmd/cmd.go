@@ -148,6 +148,7 @@ has served once it serves again without a network.
 		newEnv(env),
 		newStatus(env),
 		newStop(env),
+		newDoctor(env),
 		newRefresh(env),
 		newResolve(env),
 		newAuth(env),

@@ -36,6 +36,11 @@ func (p *problem) Unwrap() error { return p.err }
 // Hint returns the one command or short instruction that mends it.
 func (p *problem) Hint() string { return p.hint }
 
+// exitCode is the end of a command whose output has told all there is to tell.
+type exitCode int
+
+func (c exitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
 // usagef is an error in what was typed.
 func usagef(hint, format string, args ...any) error {
 	return &problem{fmt.Errorf(format, args...), exitUsage, hint}
@@ -54,7 +59,10 @@ func (e *Env) report(ctx context.Context, err error) int {
 	}
 	code := exitFailed
 	var p *problem
+	var told exitCode
 	switch {
+	case errors.As(err, &told):
+		return int(told)
 	case errors.As(err, &p):
 		code = p.code
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil, errors.Is(err, errInterrupted):

@@ -39,7 +39,11 @@ type Options struct {
 	Offline  bool     // ask nothing beyond this machine
 	Origins  map[string]string
 
+	// SettingsErr is why the settings above are the defaults. It may have a Hint.
+	SettingsErr error
+
 	Go     func() Go     // the go command
+	Plan   func() Plan   // what `gomirror env` would do here
 	Daemon func() Daemon // the sidecar
 
 	Tokens   *credential.Store
@@ -79,6 +83,12 @@ type GoEnv struct {
 
 	GOENV, GOFLAGS, GOINSECURE, GOMODCACHE, GOVERSION string
 	GO111MODULE, GOTOOLCHAIN, GOROOT, GOAUTH, GOVCS   string
+}
+
+// Plan is what `eval "$(gomirror env)"` would leave in this shell.
+type Plan struct {
+	Vars map[string]string // what go would then use, by the names in cmd's goVars
+	Err  error             // why env prints nothing; it may have a Hint
 }
 
 // Upstreams returns the GOPROXY list that gomirror fetches from in this shell.
