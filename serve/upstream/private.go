@@ -9,8 +9,8 @@ import (
 )
 
 // MatchPrivate returns whether a module path matches one of patterns, which are as
-// in GOPRIVATE. GitHub does not tell Acme from acme, so neither is told from the
-// other there: a misspelt name must not leak.
+// in GOPRIVATE. GitHub does not tell Acme from acme, and any host may be one of
+// GitHub's, so neither is told from the other: a misspelt name must not leak.
 func MatchPrivate(patterns []string) func(modPath string) bool {
 	if len(patterns) == 0 {
 		return func(string) bool { return false }
@@ -21,8 +21,7 @@ func MatchPrivate(patterns []string) func(modPath string) bool {
 		if module.MatchPrefixPatterns(globs, modPath) {
 			return true
 		}
-		lower := strings.ToLower(modPath)
-		return strings.HasPrefix(lower, "github.com/") && module.MatchPrefixPatterns(folded, lower)
+		return module.MatchPrefixPatterns(folded, strings.ToLower(modPath))
 	}
 }
 

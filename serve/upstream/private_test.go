@@ -17,7 +17,7 @@ func TestMatchPrivate(t *testing.T) {
 		{"case of the path", []string{"github.com/acme"}, "github.com/ACME/x", true},
 		{"case of the pattern", []string{"github.com/Acme"}, "github.com/acme/x", true},
 		{"case of the host", []string{"github.com/acme"}, "GitHub.com/acme/x", true},
-		{"case elsewhere", []string{"git.example.com/acme"}, "git.example.com/Acme/x", false},
+		{"case elsewhere", []string{"git.example.com/acme"}, "git.example.com/Acme/x", true},
 		{"glob", []string{"*.example.com"}, "git.example.com/x", true},
 		{"glob on GitHub", []string{"github.com/acme-*/Secret"}, "github.com/Acme-Labs/secret/y", true},
 		{"second pattern", []string{"a.com", "b.com"}, "b.com/x", true},
