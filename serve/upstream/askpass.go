@@ -135,9 +135,21 @@ func (t *teller) started() {
 	}
 }
 
-// environ is what makes git ask.
-func (t *teller) environ() []string {
-	return []string{"GIT_ASKPASS=" + t.direct.opts.Self, AskpassVariable + "=" + t.inlet.handle()}
+// environ is what makes git ask. Where it is known which repository git will ask for,
+// git is told the user, which is no secret: that saves a process each time.
+func (t *teller) environ(ctx context.Context, repo string) []string {
+	env := []string{"GIT_ASKPASS=" + t.direct.opts.Self, AskpassVariable + "=" + t.inlet.handle()}
+	u, err := url.Parse(repo)
+	if err != nil || repo == "" {
+		return env
+	}
+	ctx, cancel := context.WithTimeout(ctx, askpassLimit)
+	defer cancel()
+	user, _, ok := t.direct.opts.Credential(ctx, u)
+	if !ok || !plainUser.MatchString(user) {
+		return env
+	}
+	return append(env, "GIT_CONFIG_PARAMETERS='credential.https://"+u.Host+".username="+user+"'")
 }
 
 func (t *teller) tell(ctx context.Context, q question) {

@@ -16,6 +16,7 @@ const (
 
 var (
 	promptForm = regexp.MustCompile(`^(Username|Password) for '(https://[!-&(-~]+)': $`)
+	plainUser  = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 	hostForm   = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*$`)
 	pathForm   = regexp.MustCompile(`^(/~?[A-Za-z0-9_.+-]+)*/?$`)
 )

@@ -103,7 +103,7 @@ func askAs(t *testing.T, teller *teller, prompt string) (answer string, err erro
 		t.Fatal(err)
 	}
 	c := exec.Command(self, prompt)
-	c.Env = append(teller.environ(), "PATH="+os.Getenv("PATH"), "SystemRoot="+os.Getenv("SystemRoot"))
+	c.Env = append(teller.environ(t.Context(), ""), "PATH="+os.Getenv("PATH"), "SystemRoot="+os.Getenv("SystemRoot"))
 	c.ExtraFiles = teller.inlet.files()
 	out, err := c.Output()
 	return string(out), err

@@ -47,6 +47,8 @@ type child struct {
 	// origin is for children that ask a module's origin: they count among those of
 	// the tunnel, and their gits may ask for a credential.
 	origin bool
+	repo   string // URL of the repository that it will ask, "" if not known
+	local  bool   // must make do with what earlier children have fetched
 }
 
 // name is what errors call the child.
@@ -105,6 +107,9 @@ func (d *Direct) run(ctx context.Context, c child) ([]byte, error) {
 	}()
 	pass := d.opts.Tunnel.open()
 	defer pass.hangUp()
+	if c.local {
+		pass.hangUp()
+	}
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -148,7 +153,7 @@ func (d *Direct) run(ctx context.Context, c child) ([]byte, error) {
 
 // attend lets the gits of a child that asks an origin ask us for a credential.
 func (d *Direct) attend(ctx context.Context, c child, cmd *exec.Cmd, box string) (*teller, error) {
-	if !c.origin || d.opts.Credential == nil {
+	if !c.origin || c.local || d.opts.Credential == nil {
 		return nil, nil
 	}
 	t, err := d.openTeller(ctx, box)
@@ -156,7 +161,7 @@ func (d *Direct) attend(ctx context.Context, c child, cmd *exec.Cmd, box string)
 		return nil, err
 	}
 	cmd.ExtraFiles = t.inlet.files()
-	cmd.Env = append(cmd.Env, t.environ()...)
+	cmd.Env = append(cmd.Env, t.environ(ctx, c.repo)...)
 	return t, nil
 }
 

@@ -17,6 +17,7 @@ var gitConfig = [...][2]string{
 	{"http.followRedirects", "initial"}, // a renamed repository redirects its first request
 	{"credential.helper", ""},
 	{"credential.useHttpPath", "true"}, // an askpass is told the repository, see teller
+	{"http.proxyAuthMethod", "basic"},  // else each connection to the tunnel is refused once
 	{"core.symlinks", "false"},
 	{"submodule.recurse", "false"},
 	{"gc.auto", "0"},

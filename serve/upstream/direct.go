@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -151,7 +152,7 @@ func (d *Direct) list(ctx context.Context, mod module.Version, flags ...string) 
 		target += "@" + mod.Version
 	}
 	args := append([]string{"list", "-m", "-json"}, flags...)
-	out, err := d.run(ctx, child{tool: d.opts.Go, args: append(args, "--", target), env: d.sumdb(mod), origin: true})
+	out, err := d.run(ctx, child{tool: d.opts.Go, args: append(args, "--", target), env: d.sumdb(mod), origin: true, repo: fixedURL(mod.Path)})
 	if err != nil {
 		return nil, d.explain(ctx, mod, err, "")
 	}
@@ -234,8 +235,8 @@ type downloaded struct {
 
 // download makes the zip of a version, with a newer go command if it asks for one.
 func (d *Direct) download(ctx context.Context, mod module.Version) error {
-	c := child{tool: d.opts.Go, args: []string{"mod", "download", "-json", "--", mod.String()}, env: d.sumdb(mod), origin: true}
-	out, err := d.run(ctx, c)
+	c := child{tool: d.opts.Go, args: []string{"mod", "download", "-json", "--", mod.String()}, env: d.sumdb(mod), origin: true, repo: fixedURL(mod.Path)}
+	out, err := d.runLocalFirst(ctx, c, mod)
 	var result downloaded
 	_ = json.Unmarshal(out, &result) // what it can't tell, stderr does
 	if want, have, ok := needsGo(result.Error); ok && err != nil {
@@ -255,6 +256,21 @@ func (d *Direct) download(ctx context.Context, mod module.Version) error {
 		_ = os.RemoveAll(result.Dir)
 	}
 	return nil
+}
+
+// runLocalFirst makes the zip of a tag from what the child has fetched that made its
+// .info: go asks for the refs all the same, and goes on if it gets none. What fails
+// for whatever reason is done again with the origin.
+func (d *Direct) runLocalFirst(ctx context.Context, c child, mod module.Version) ([]byte, error) {
+	key, err := cache.NewKey(mod.Path, mod.Version, cache.Info)
+	if err == nil && d.holds(key) && !module.IsPseudoVersion(mod.Version) && mod.Path != toolchainPath {
+		local := c
+		local.local, local.env = true, append(slices.Clone(c.env), "GIT_ALLOW_PROTOCOL=none")
+		if out, err := d.run(ctx, local); err == nil || ctx.Err() != nil {
+			return out, err
+		}
+	}
+	return d.run(ctx, c)
 }
 
 // sumdb is what replaces GOSUMDB for the one module that the go command takes from

@@ -48,6 +48,12 @@ func fixedRepo(modPath string) (repository, bool) {
 	return r, true
 }
 
+// fixedURL is the URL of a module's repository if its path names it, else "".
+func fixedURL(modPath string) string {
+	repo, _ := fixedRepo(modPath)
+	return repo.url
+}
+
 // madeFrom returns the repository that an earlier version of a module was made from.
 func (d *Direct) madeFrom(modPath string) (repository, bool) {
 	escaped, err := module.EscapePath(modPath)
