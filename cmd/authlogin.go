@@ -137,12 +137,13 @@ func runLogin(ctx context.Context, env *Env, opts loginOptions, chosen bool) err
 	if err != nil {
 		return err
 	}
-	if err := env.tokens(s, 0).Put(ctx, place, account.Login, secret, opts.insecure); err != nil {
+	store := env.tokens(s, 0)
+	if err := store.Put(ctx, place, account.Login, secret, opts.insecure); err != nil {
 		return authProblem(err, "")
 	}
 	// Whatever happens from here on, the sidecar must learn of the token.
 	defer forgetTokens(ctx, env, s)
-	if err := addPrivate(env, s, choice.added); err != nil {
+	if err := errors.Join(store.SetExpiry(ctx, place, account.Expires), addPrivate(env, s, choice.added)); err != nil {
 		return err
 	}
 	doc := loginDoc{SchemaVersion: 1, Private: append([]string{}, choice.added...), Proposed: choice.left}

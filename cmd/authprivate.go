@@ -41,10 +41,11 @@ type candidate struct {
 // that present covers already.
 func (in choiceInput) candidates(present []string) []candidate {
 	var list []candidate
+	folded := patterns(strings.ToLower(strings.Join(present, ","))) // as GitHub, and our routing, compare names
 	add := func(owner, about string, proposed bool) {
 		pattern := in.place.Host + "/" + owner
 		known := slices.ContainsFunc(list, func(c candidate) bool { return strings.EqualFold(c.pattern, pattern) })
-		if !known && !covered(pattern, present) {
+		if !known && !covered(strings.ToLower(pattern), folded) {
 			list = append(list, candidate{pattern, about, proposed})
 		}
 	}

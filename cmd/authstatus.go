@@ -7,6 +7,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -57,7 +58,7 @@ func runAuthStatus(ctx context.Context, env *Env, hostname string) error {
 	problems := make([]error, len(found))
 	var asking sync.WaitGroup // each ends with its requests
 	for i, held := range found {
-		asking.Go(func() { doc.Accounts[i], problems[i] = held.ask(ctx, client) })
+		asking.Go(func() { doc.Accounts[i], problems[i] = held.ask(ctx, client, env.Now()) })
 	}
 	asking.Wait()
 	if ctx.Err() != nil {
@@ -74,8 +75,9 @@ func runAuthStatus(ctx context.Context, env *Env, hostname string) error {
 // heldToken is a token, or why it can't be read.
 type heldToken struct {
 	credential.Token
-	login string // at the time of the login
-	err   error
+	login   string    // at the time of the login
+	expires time.Time // as was known then
+	err     error
 }
 
 // heldTokens reads every token, at one host or at all.
@@ -107,13 +109,13 @@ func heldTokens(ctx context.Context, env *Env, s *settings, hostname string) ([]
 			err = &problem{fmt.Errorf("the keychain holds no token for %s any more", e.Place), exitNeedsAuth, "gomirror auth login" + place.String()}
 		}
 		token.Source, token.Place = e.Storage, e.Place
-		found = append(found, heldToken{token, e.Login, err})
+		found = append(found, heldToken{token, e.Login, e.Expires, err})
 	}
 	return found, nil
 }
 
 // ask has GitHub say what it thinks of the token.
-func (h *heldToken) ask(ctx context.Context, client *github.Client) (accountDoc, error) {
+func (h *heldToken) ask(ctx context.Context, client *github.Client, now time.Time) (accountDoc, error) {
 	doc := accountDoc{Host: h.Place.Host, Owner: h.Place.Owner, Login: h.login, Source: h.Source}
 	err := h.err
 	if err == nil {
@@ -123,7 +125,7 @@ func (h *heldToken) ask(ctx context.Context, client *github.Client) (accountDoc,
 		}
 	}
 	if access := (*github.AccessError)(nil); errors.As(err, &access) {
-		access.Source = h.Source
+		access.Held(h.Source, h.expires, now)
 		if h.Place.Owner != "" && access.Kind != github.Unreachable && access.Kind != github.RateLimit && h.Source != "GOMIRROR_GITHUB_TOKEN" {
 			place := placeFlags{hostname: h.Place.Host, owner: h.Place.Owner}
 			err = &problem{err, exitNeedsAuth, "gomirror auth login" + place.String()}

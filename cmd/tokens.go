@@ -86,7 +86,7 @@ func (a *assembly) why(ctx context.Context, repo string, refusal error) error {
 	}
 	reason := a.github.Why(ctx, repo, token.Secret)
 	if access, ok := errors.AsType[*github.AccessError](reason); ok {
-		access.Source = token.Source
+		access.Held(token.Source, a.tokens.Expiry(token), a.env.Now())
 	}
 	return reason
 }

@@ -22,7 +22,7 @@ func (s *Store) Put(ctx context.Context, place Place, login string, secret Secre
 	if err != nil && !errors.Is(err, ErrNone) {
 		return err
 	}
-	entry := Entry{place, login, inKeychain, s.opts.Now().UTC()}
+	entry := Entry{Place: place, Login: login, Storage: inKeychain, Added: s.opts.Now().UTC()}
 	if insecure {
 		entry.Storage = inFile
 	} else if err := s.putKeychain(ctx, place, secret); err != nil {

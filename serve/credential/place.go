@@ -25,6 +25,7 @@ type Entry struct {
 	Login   string    `json:"login"`   // the account that the host knows it by
 	Storage string    `json:"storage"` // "keychain" or "file"
 	Added   time.Time `json:"added"`
+	Expires time.Time `json:"expires,omitzero"` // see [Store.SetExpiry]
 }
 
 const (

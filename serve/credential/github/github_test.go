@@ -288,6 +288,38 @@ func checkAccess(t *testing.T, err error, kind github.Kind, text, hint string) {
 	}
 }
 
+// TestHeld tells an expired token from a wrong one by what was known before.
+func TestHeld(t *testing.T) {
+	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+	tests := []struct {
+		name       string
+		kind       github.Kind
+		source     string
+		expires    time.Time
+		want       github.Kind
+		text, hint string
+	}{
+		{"expired", github.BadToken, "keychain", now.Add(-time.Hour), github.Expired,
+			"the token for github.com expired on 2026-03-04", "gomirror auth login"},
+		{"not yet", github.BadToken, "keychain", now.Add(time.Hour), github.BadToken,
+			"github.com does not accept the token: it was revoked, has expired or is mistyped", "gomirror auth login"},
+		{"not known", github.BadToken, "keychain", time.Time{}, github.BadToken,
+			"github.com does not accept the token: it was revoked, has expired or is mistyped", "gomirror auth login"},
+		{"something else", github.NoAccess, "file", now.Add(-time.Hour), github.NoAccess,
+			"github.com/acme/x does not exist, or the token may not see it: github.com tells neither apart", "gomirror auth login --owner acme"},
+		{"of the environment", github.BadToken, "GOMIRROR_GITHUB_TOKEN", time.Time{}, github.BadToken,
+			"github.com does not accept the token: it was revoked, has expired or is mistyped",
+			"export GOMIRROR_GITHUB_TOKEN=… with another token, which goes before every stored one"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			err := &github.AccessError{Kind: tt.kind, Repo: "github.com/acme/x"}
+			err.Held(tt.source, tt.expires, now)
+			checkAccess(t, err, tt.want, tt.text, tt.hint)
+		})
+	}
+}
+
 // TestRefusals are answers that GitHub gives and the tests' host has no account for.
 func TestRefusals(t *testing.T) {
 	t.Parallel()

@@ -101,6 +101,15 @@ func (e *AccessError) Hint() string {
 	return e.login()
 }
 
+// Held adds what is known about the token that was sent: where it came from, and when
+// it was to end. GitHub says the same of an expired token as of a wrong one.
+func (e *AccessError) Held(source string, expires, now time.Time) {
+	e.Source = source
+	if e.Kind == BadToken && !expires.IsZero() && expires.Before(now) {
+		e.Kind, e.Until = Expired, expires
+	}
+}
+
 // login is the command that stores another token.
 func (e *AccessError) login() string {
 	command := "gomirror auth login"
