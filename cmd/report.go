@@ -10,11 +10,13 @@ import (
 // status is what the control socket says of us.
 func (a *assembly) status() statusDoc {
 	stats, faced, sums := a.mirror.Stats(), a.server.Stats(), a.sums.Status()
+	exe, _ := os.Executable() // "" says that it is not known
 	doc := statusDoc{
 		SchemaVersion: 1,
 		Running:       true,
 		Version:       buildVersion().Version,
 		PID:           os.Getpid(),
+		Exe:           exe,
 		Started:       a.started,
 		Address:       a.listener.Addr().String(),
 		Cache:         cacheDoc{Dir: a.s.cacheDir},

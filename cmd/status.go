@@ -23,6 +23,7 @@ type statusDoc struct {
 	Running       bool          `json:"running"`
 	Version       string        `json:"version,omitempty"`
 	PID           int           `json:"pid,omitempty"`
+	Exe           string        `json:"exe,omitempty"` // the program that it was started from
 	Started       time.Time     `json:"started,omitzero"`
 	Address       string        `json:"address,omitempty"` // host:port
 	URL           string        `json:"url,omitempty"`     // with the capability, on request only

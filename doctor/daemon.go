@@ -1,6 +1,125 @@
 package doctor
 
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/gomirror/gomirror/serve/daemon"
+	"github.com/gomirror/gomirror/serve/redact"
+)
+
+// restart is how a sidecar comes to read its settings again.
+const restart = "gomirror stop; gomirror serve --background"
+
 // daemonChecks look at the sidecar.
 func daemonChecks(o Options) []Check {
-	return nil
+	return []Check{
+		{"D01", "daemon", func(context.Context) []Finding { return o.checkRunning() }},
+		{"D02", "daemon", func(context.Context) []Finding { return o.checkListener() }},
+		{"D03", "daemon", o.checkAnswer},
+		{"D04", "daemon", func(context.Context) []Finding { return o.checkProgram() }},
+		{"D06", "daemon", func(context.Context) []Finding { return o.checkLoop() }},
+	}
+}
+
+// say makes the one finding of a check. Errors are quoted in texts, so none leaves here
+// with a secret in it.
+func say(status Status, fix, format string, args ...any) []Finding {
+	return []Finding{{Status: status, Text: redact.Text(fmt.Sprintf(format, args...)), Fix: fix}}
+}
+
+// hintOf returns the next step that an error knows of, else that of the caller.
+func hintOf(err error, otherwise string) string {
+	var hinter interface{ Hint() string }
+	if errors.As(err, &hinter) {
+		return cmp.Or(hinter.Hint(), otherwise)
+	}
+	return otherwise
+}
+
+// inBackground makes a command that starts a sidecar anew of one that starts it.
+func inBackground(command string) string {
+	if rest, ok := strings.CutPrefix(command, "gomirror serve"); ok && !strings.Contains(rest, "--background") {
+		return restart + rest
+	}
+	return command
+}
+
+// checkRunning tells a sidecar that is down from one that hangs, for the second holds
+// the lock and so can't be started once more.
+func (o *Options) checkRunning() []Finding {
+	d := o.Daemon()
+	switch {
+	case d.Running:
+		return say(OK, "", "gomirror runs on %s", cmp.Or(d.Status.Address, d.Addr))
+	case d.Held:
+		if pid := o.holder(); pid > 0 {
+			return say(Fail, o.kill(pid)+" && gomirror serve --background",
+				"gomirror runs as process %d but does not answer on its control socket", pid)
+		}
+		return say(Fail, restart, "gomirror runs but does not answer on its control socket: %v", d.Err)
+	case d.SaveErr != nil:
+		return say(Fail, inBackground(hintOf(d.SaveErr, "gomirror serve --background")), "gomirror does not run: %v", d.SaveErr)
+	case d.Err != nil && !errors.Is(d.Err, daemon.ErrNotRunning):
+		return say(Fail, inBackground(hintOf(d.Err, "gomirror serve --background")), "gomirror does not run: %v", d.Err)
+	case d.Addr == "":
+		return say(Fail, "gomirror serve --background", "gomirror was never started")
+	case d.Proof == daemon.Foreign: // it could not start on that address
+		return say(Fail, onNewPort, "gomirror does not run")
+	}
+	return say(Fail, "gomirror serve --background", "gomirror does not run")
+}
+
+// holder returns the process that holds the lock of the state folder, 0 if that is not
+// known. Package daemon tells what lies there.
+func (o *Options) holder() int {
+	line, err := os.ReadFile(filepath.Join(o.StateDir, "pid"))
+	if err != nil {
+		return 0
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(line)))
+	return pid
+}
+
+// kill ends a process that may be stopped or stuck, which asks for more than SIGTERM.
+func (o *Options) kill(pid int) string {
+	if o.GOOS == "windows" {
+		return fmt.Sprintf("taskkill /F /PID %d", pid)
+	}
+	return fmt.Sprintf("kill -9 %d", pid)
+}
+
+// onNewPort starts a sidecar where nobody else listens.
+const onNewPort = "gomirror serve --background --listen 127.0.0.1:0"
+
+// checkListener says what the challenge of daemon.Prove came to: shells send the
+// capability to whoever listens there.
+func (o *Options) checkListener() []Finding {
+	d := o.Daemon()
+	switch {
+	case d.SaveErr != nil && d.Running:
+		return say(Fail, inBackground(hintOf(d.SaveErr, "gomirror serve --listen 127.0.0.1:0")), "%v", d.SaveErr)
+	case d.SaveErr != nil, d.Addr == "":
+		return say(Skipped, "", "there is no address to look at, see D01")
+	case d.Held && !d.Running && d.Proof == daemon.Foreign:
+		// What has no time to prove itself looks like a stranger.
+		return say(Skipped, "", "what listens on %s may be gomirror, which does not answer, see D01", d.Addr)
+	case d.Proof == daemon.Foreign && d.Running:
+		return say(Fail, restart+" --listen 127.0.0.1:0", "what listens on %s can't prove that it is gomirror, and go would tell it the address", d.Addr)
+	case d.Proof == daemon.Foreign:
+		return say(Fail, onNewPort, "another program listens on %s, and go would ask it in place of gomirror", d.Addr)
+	case d.Proof == daemon.Ours:
+		return say(OK, "", "what listens on %s is gomirror", d.Addr)
+	case d.Running && d.Proof == daemon.Closed:
+		return say(Fail, restart, "gomirror runs, but nobody listens on %s", d.Addr)
+	case d.Err != nil && d.Proof == "":
+		return say(Fail, inBackground(hintOf(d.Err, restart)), "what listens on %s can't be asked: %v", d.Addr, d.Err)
+	}
+	return say(Skipped, "", "nobody listens on %s, see D01", d.Addr)
 }

@@ -119,6 +119,8 @@ type Daemon struct {
 type DaemonStatus struct {
 	Version  string               `json:"version"`
 	PID      int                  `json:"pid"`
+	Started  time.Time            `json:"started"`
+	Exe      string               `json:"exe"` // the program that it was started from
 	Address  string               `json:"address"`
 	Cache    struct{ Dir string } `json:"cache"`
 	Upstream string               `json:"upstream"`
