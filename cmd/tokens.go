@@ -86,6 +86,9 @@ func (a *assembly) why(ctx context.Context, repo string, refusal error) error {
 	}
 	reason := a.github.Why(ctx, repo, token.Secret)
 	if access, ok := errors.AsType[*github.AccessError](reason); ok {
+		if access.Foreign && token.Empty() && host != "github.com" {
+			return nil // no GitHub: what git said stands
+		}
 		access.Held(token.Source, a.tokens.Expiry(token), a.env.Now())
 	}
 	return reason

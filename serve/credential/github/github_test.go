@@ -288,6 +288,20 @@ func checkAccess(t *testing.T, err error, kind github.Kind, text, hint string) {
 	}
 }
 
+// TestForeign tells GitHub's "no" from that of another kind of host.
+func TestForeign(t *testing.T) {
+	t.Parallel()
+	host, _ := newHost(t)
+	host.Repo(t, "git.example.org/a/b", map[string]string{"go.mod": "module m\n"})
+	client := newClient(t, host)
+	for repo, want := range map[string]bool{"github.com/acme/x": false, "git.corp.example/team/m": false, "git.example.org/a/b": true, "gone.example/a/b": true} {
+		var access *github.AccessError
+		if err := client.Why(t.Context(), repo, credential.NewSecret("")); !errors.As(err, &access) || access.Foreign != want {
+			t.Errorf("%s: got %v, want an AccessError, foreign: %t", repo, err, want)
+		}
+	}
+}
+
 // TestHeld tells an expired token from a wrong one by what was known before.
 func TestHeld(t *testing.T) {
 	now := time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)

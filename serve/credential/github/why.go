@@ -37,6 +37,10 @@ type AccessError struct {
 	Source string    // where the token came from, if the caller says so; it decides the hint
 	Err    error     // what GitHub or the network said; may be nil
 
+	// Foreign says that the answer, if there was one, was none of a GitHub: the host may
+	// be another kind of git host, about which nothing is known here.
+	Foreign bool
+
 	stranger bool // no token was sent
 }
 
@@ -151,7 +155,8 @@ func (c *Client) Why(ctx context.Context, repo string, s credential.Secret) erro
 func (c *Client) explain(err error, repo string, s credential.Secret) error {
 	e := &AccessError{Repo: repo, Kind: Unreachable, Err: err, stranger: s.Empty()}
 	var r *refusal
-	if !errors.As(err, &r) {
+	e.Foreign = !errors.As(err, &r) || r.header.Get("X-GitHub-Request-Id") == ""
+	if r == nil {
 		// Who has left asks for no reason.
 		if errors.Is(err, context.Canceled) {
 			return fmt.Errorf("ask %s: %w", e.Host(), err)
