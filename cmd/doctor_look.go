@@ -50,8 +50,12 @@ func (e *Env) lookAround(ctx context.Context, offline bool) (doctor.Options, err
 	if keychain.Get == nil {
 		keychain = credential.SystemKeychain()
 	}
+	dir, err := os.Getwd()
+	if err != nil {
+		dir = ""
+	}
 	return doctor.Options{
-		Getenv: e.Getenv, Environ: e.Environ, Exec: e.Exec, LookPath: exec.LookPath, Now: e.Now,
+		Dir: dir, Getenv: e.Getenv, Environ: e.Environ, Exec: e.Exec, LookPath: exec.LookPath, Now: e.Now,
 		GOOS: runtime.GOOS, Exe: exe, Version: buildVersion().Version,
 		StateDir: s.stateDir, CacheDir: s.cacheDir, ConfigFile: s.file,
 		Upstream: s.upstream, Private: s.private, CAFile: s.caFile, Hosts: s.hosts,

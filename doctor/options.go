@@ -26,6 +26,7 @@ type Options struct {
 	Exe      string // our own program
 	Version  string // our own
 
+	Dir        string // the current one, "" if it is gone
 	StateDir   string
 	CacheDir   string
 	ConfigFile string // whether it exists or not
