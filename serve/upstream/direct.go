@@ -203,9 +203,15 @@ func (d *Direct) fetchVersion(ctx context.Context, key cache.Key, sink Sink) err
 		d.drop(key) // cut short by a crash, say: make it anew
 	}
 	var err error
-	if key.Kind() == cache.Zip {
+	switch {
+	case key.Kind() == cache.Zip:
 		err = d.download(ctx, key.Module())
-	} else {
+	case key.Kind() == cache.Info && d.opts.Credential != nil:
+		// Who asks the origin's .info mostly wants the zip next, and one child makes
+		// both in little more than the time of one. What it can't make, it says when
+		// it is asked for the zip.
+		err = d.downloadBy(ctx, d.downloader(key.Module()), key.Module(), new(downloaded))
+	default:
 		_, err = d.list(ctx, key.Module())
 	}
 	if err != nil && !d.holds(key) {
@@ -235,19 +241,28 @@ type downloaded struct {
 
 // download makes the zip of a version, with a newer go command if it asks for one.
 func (d *Direct) download(ctx context.Context, mod module.Version) error {
-	c := child{tool: d.opts.Go, args: []string{"mod", "download", "-json", "--", mod.String()}, env: d.sumdb(mod), origin: true, repo: fixedURL(mod.Path)}
-	out, err := d.runLocalFirst(ctx, c, mod)
+	c := d.downloader(mod)
 	var result downloaded
-	_ = json.Unmarshal(out, &result) // what it can't tell, stderr does
+	err := d.downloadBy(ctx, c, mod, &result)
 	if want, have, ok := needsGo(result.Error); ok && err != nil {
 		needs := &needsGoError{mod, want, have, nil}
 		if c.tool, needs.cause = d.switchToolchain(ctx, want); needs.cause != nil {
 			return needs
 		}
-		result = downloaded{}
-		out, err = d.run(ctx, c)
-		_ = json.Unmarshal(out, &result)
+		err = d.downloadBy(ctx, c, mod, &result)
 	}
+	return err
+}
+
+func (d *Direct) downloader(mod module.Version) child {
+	return child{tool: d.opts.Go, args: []string{"mod", "download", "-json", "--", mod.String()}, env: d.sumdb(mod), origin: true, repo: fixedURL(mod.Path)}
+}
+
+// downloadBy runs one child and reads what it prints into result.
+func (d *Direct) downloadBy(ctx context.Context, c child, mod module.Version, result *downloaded) error {
+	out, err := d.runLocalFirst(ctx, c, mod)
+	*result = downloaded{}
+	_ = json.Unmarshal(out, result) // what it can't tell, stderr does
 	if err != nil {
 		return d.explain(ctx, mod, err, result.Error)
 	}
