@@ -1,9 +1,9 @@
 package cmd
 
 import (
-	"bufio"
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,32 +41,40 @@ const browseLimit = 3 * time.Minute
 // before gomirror that takes off what the guard looks at: that the file then does
 // arrive proves that the page tries in earnest.
 //
-//	browse [-rebind] [-unguarded] KEY MARK    MARK is a text in the file
+//	browse [-rebind] [-unguarded] [-page HOST] [-target HOST] KEY MARK
+//
+// MARK is a text in the file. Without -rebind the page comes from HOST, 127.0.0.1 if
+// not given, and asks for the file at HOST, the same if not given.
 func browse(ts *testscript.TestScript, neg bool, args []string) {
 	lab := &browserLab{read: map[string]string{}, ended: make(chan struct{})}
-	for len(args) > 0 && strings.HasPrefix(args[0], "-") {
-		lab.rebind = lab.rebind || args[0] == "-rebind"
-		lab.unguarded = lab.unguarded || args[0] == "-unguarded"
-		args = args[1:]
+	flags := flag.NewFlagSet("browse", flag.ContinueOnError)
+	flags.BoolVar(&lab.rebind, "rebind", false, "")
+	flags.BoolVar(&lab.unguarded, "unguarded", false, "")
+	pageHost := flags.String("page", "127.0.0.1", "")
+	targetHost := flags.String("target", "127.0.0.1", "")
+	ts.Check(flags.Parse(args))
+	if neg || flags.NArg() != 2 {
+		ts.Fatalf("usage: browse [-rebind] [-unguarded] [-page HOST] [-target HOST] KEY MARK")
 	}
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: browse [-rebind] [-unguarded] KEY MARK")
-	}
-	key, mark := args[0], args[1]
+	key, mark := flags.Arg(0), flags.Arg(1)
 	addr, capability, err := daemon.Saved(stateDir(ts))
 	ts.Check(err)
 	_, port, err := net.SplitHostPort(addr)
 	ts.Check(err)
-	lab.target = "http://" + addr + "/t/" + capability + "/" + key
 	if lab.rebind {
-		lab.target = "http://" + net.JoinHostPort(rebound, port) + "/t/" + capability + "/" + key
+		*targetHost = rebound
 	}
+	lab.target = "http://" + net.JoinHostPort(*targetHost, port) + "/t/" + capability + "/" + key
 	template, err := os.ReadFile("testdata/hostile.html")
 	ts.Check(err)
 	home := httptest.NewServer(http.HandlerFunc(lab.serveHome))
 	defer home.Close()
-	lab.page = bytes.NewBuffer(template).String()
-	lab.page = strings.NewReplacer("TARGET", lab.target, "HOME", home.URL).Replace(lab.page)
+	_, homePort, err := net.SplitHostPort(home.Listener.Addr().String())
+	ts.Check(err)
+	homeURL := "http://" + net.JoinHostPort(*pageHost, homePort)
+	lab.mu.Lock()
+	lab.page = strings.NewReplacer("TARGET", lab.target, "HOME", homeURL).Replace(string(template))
+	lab.mu.Unlock()
 
 	behind := addr
 	if lab.unguarded {
@@ -81,11 +88,11 @@ func browse(ts *testscript.TestScript, neg bool, args []string) {
 	wire := &tap{lab: lab, behind: behind}
 	var taps sync.WaitGroup
 	taps.Go(func() { wire.run(ctx, l) }) // ends with ctx
-	start := home.URL
+	start := homeURL
 	if lab.rebind {
 		start = "http://" + net.JoinHostPort(rebound, port)
 	}
-	said, err := chromium(ctx, lab.ended, port, start+"/")
+	said, err := chromium(ctx, lab.ended, start+"/", homePort, port)
 	cancel()
 	taps.Wait()
 	if err != nil {
@@ -177,131 +184,9 @@ func unguarded(addr string) http.Handler {
 	}}
 }
 
-// tap is the wire between browser and gomirror. Where the page comes from a rebound
-// name it is that name's first address, too.
-type tap struct {
-	lab    *browserLab
-	behind string
-
-	mu    sync.Mutex
-	conns []*tapped
-}
-
-// tapped is what went over one connection.
-type tapped struct{ asked, answered syncBytes }
-
-// syncBytes is a buffer that is read while it still grows.
-type syncBytes struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBytes) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBytes) bytes() []byte {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return bytes.Clone(s.b.Bytes())
-}
-
-func (t *tap) run(ctx context.Context, l net.Listener) {
-	var open sync.WaitGroup
-	context.AfterFunc(ctx, func() { l.Close() })
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			open.Wait()
-			return
-		}
-		context.AfterFunc(ctx, func() { c.Close() })
-		open.Go(func() { t.pass(ctx, c) }) // ends when either side closes, and with ctx
-	}
-}
-
-// pass decides by the first bytes: a connection that the browser opened ahead of the
-// page's begin is used after it.
-func (t *tap) pass(ctx context.Context, c net.Conn) {
-	defer c.Close()
-	in := bufio.NewReader(c)
-	if _, err := in.Peek(1); err != nil {
-		return
-	}
-	t.lab.mu.Lock()
-	begun := t.lab.begun
-	t.lab.mu.Unlock()
-	if !begun && t.lab.rebind {
-		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(t.lab.page), t.lab.page)
-		return
-	}
-	var d net.Dialer
-	out, err := d.DialContext(ctx, "tcp", t.behind)
-	if err != nil {
-		return
-	}
-	defer out.Close()
-	record := new(tapped)
-	t.mu.Lock()
-	t.conns = append(t.conns, record)
-	t.mu.Unlock()
-	go func() { // ends when the browser closes, or with ctx
-		io.Copy(out, io.TeeReader(in, &record.asked))
-		out.(*net.TCPConn).CloseWrite()
-	}()
-	io.Copy(c, io.TeeReader(out, &record.answered))
-}
-
-// exchange is one answer that reached the browser.
-type exchange struct {
-	status int
-	body   []byte
-}
-
-var tryForm = regexp.MustCompile(`[?&]try=([a-z-]+)`)
-
-// exchanges returns the answers by the name of the try that asked.
-func (t *tap) exchanges() map[string][]exchange {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	found := map[string][]exchange{}
-	for _, c := range t.conns {
-		asked, answered := bufio.NewReader(bytes.NewReader(c.asked.bytes())), bufio.NewReader(bytes.NewReader(c.answered.bytes()))
-		for {
-			r, err := http.ReadRequest(asked)
-			if err != nil {
-				break
-			}
-			io.Copy(io.Discard, r.Body)
-			answer, err := http.ReadResponse(answered, r)
-			if err != nil {
-				break
-			}
-			body, _ := io.ReadAll(answer.Body) // a cut one counts for what it has
-			if m := tryForm.FindStringSubmatch(r.RequestURI); m != nil {
-				found[m[1]] = append(found[m[1]], exchange{answer.StatusCode, body})
-			}
-		}
-	}
-	return found
-}
-
-// sent returns all bytes that went to the browser.
-func (t *tap) sent() []byte {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var all []byte
-	for _, c := range t.conns {
-		all = append(all, c.answered.bytes()...)
-	}
-	return all
-}
-
-// chromium opens a page, and ends when the page has or with ctx. What it says is in
-// the error's place only.
-func chromium(ctx context.Context, ended <-chan struct{}, port, page string) (said string, err error) {
+// chromium opens a page, and ends when the page has or with ctx. For it all names lead
+// to this machine: with homePort to the page's server, with port to the tap.
+func chromium(ctx context.Context, ended <-chan struct{}, page, homePort, port string) (said string, err error) {
 	program, err := exec.LookPath("chromium")
 	if err != nil {
 		return "", fmt.Errorf("this test needs Chromium: apt-get install chromium, as .ci/test does: %w", err)
@@ -311,7 +196,7 @@ func chromium(ctx context.Context, ended <-chan struct{}, port, page string) (sa
 		return "", err
 	}
 	defer os.RemoveAll(profile)
-	rules := "MAP " + rebound + " 127.0.0.2, MAP 127.0.0.1:" + port + " 127.0.0.2:" + port + ", MAP 127.0.0.1 127.0.0.1, MAP * ~NOTFOUND"
+	rules := "MAP *:" + homePort + " 127.0.0.1:" + homePort + ", MAP *:" + port + " 127.0.0.2:" + port + ", MAP * ~NOTFOUND"
 	c := exec.Command(program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage",
 		"--no-first-run", "--no-proxy-server", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 		"--disable-popup-blocking", "--user-data-dir="+profile, "--host-resolver-rules="+rules, page)

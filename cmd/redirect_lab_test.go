@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,12 +44,12 @@ func redirectLab(ts *testscript.TestScript, neg bool, args []string) {
 		row.code = []int{301, 302, 303, 307, 308}[i%5]
 		lab.begin(row)
 		_ = ts.Exec("go", "list", "-m", "github.com/acme/"+row.name+"@v1.0.0") // most of them fail
-		seen, leaks := lab.end()
-		shown, leaked, reached = shown+min(seen, 1), leaked+len(leaks), reached+min(lab.ends, 1)
+		seen, hops, ends, leaks := lab.end()
+		shown, leaked, reached = shown+min(seen, 1), leaked+len(leaks), reached+min(ends, 1)
 		fmt.Fprintf(ts.Stdout(), "%s %d to %s: token shown %d times at home, %d redirects, %d requests at the end, leaks %q\n",
-			row.from, row.code, row.what, seen, lab.hops, lab.ends, leaks)
-		if lab.hops == 0 || seen == 0 && row.from != "git" { // git asks for no token at first
-			ts.Fatalf("%s to %s: %d redirects, token shown %d times, which proves nothing", row.from, row.what, lab.hops, seen)
+			row.from, row.code, row.what, seen, hops, ends, leaks)
+		if hops == 0 || seen == 0 && row.from != "git" { // git asks for no token at first
+			ts.Fatalf("%s to %s: %d redirects, token shown %d times, which proves nothing", row.from, row.what, hops, seen)
 		}
 	}
 	naive := lab.naive(ts, rows)
@@ -89,7 +90,13 @@ func (l *leads) rows(plain, secure string) []lead {
 		if from == "API" {
 			home = "api.github.com"
 		}
+		// To follow before any token was shown is harmless: what counts is what git does
+		// when the new host asks for one.
+		early := []string{"another host", "a sub-domain", "another host and back", "20 hops over hosts", "http"}
 		add := func(what string, hops int, to func(path string, hop int) string) {
+			if from == "git" && !slices.Contains(early, what) {
+				return
+			}
 			all = append(all, lead{from: from, what: what, hops: hops, to: to})
 		}
 		fixed := func(what, origin string) { add(what, 1, func(path string, _ int) string { return origin + path }) }
@@ -126,8 +133,9 @@ func (l *leads) begin(row lead) {
 	l.host.Requests()
 }
 
-// end tells how often the token was shown where it belongs, and where else.
-func (l *leads) end() (shown int, leaks []string) {
+// end tells how often the token was shown where it belongs, how many redirects were
+// followed and how many requests came to where they led, and who else saw the token.
+func (l *leads) end() (shown, hops, ends int, leaks []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range l.host.Requests() {
@@ -141,7 +149,7 @@ func (l *leads) end() (shown int, leaks []string) {
 			leaks = append(leaks, r.Host)
 		}
 	}
-	return shown, append(leaks, l.local...)
+	return shown, l.hops, l.ends, append(leaks, l.local...)
 }
 
 // serve answers for every host of the lab.
@@ -219,7 +227,7 @@ func (l *leads) naive(ts *testscript.TestScript, rows []lead) (noticed int) {
 		resp, err := client.Do(r)
 		ts.Check(err)
 		resp.Body.Close()
-		if _, leaks := l.end(); len(leaks) > 0 {
+		if _, _, _, leaks := l.end(); len(leaks) > 0 {
 			noticed++
 		}
 	}

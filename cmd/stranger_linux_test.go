@@ -31,6 +31,7 @@ import (
 //	stranger-url                   sets $PID, $HOSTPORT, $ADDRESS and $CAPABILITY by the
 //	                               last output, a status --json --show-url
 //	browse …                       see there
+//	root-only                      ends the script with a reason, unless root runs it
 func guardCommands() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"as":     runAs,
@@ -38,6 +39,7 @@ func guardCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"browse": browse,
 
 		"stranger-url": takeURL,
+		"root-only":    rootOnly,
 	}
 }
 
@@ -189,6 +191,14 @@ func endAs(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: as-end")
 	}
 	fmt.Fprintf(ts.Stdout(), "%s\n", ts.Value(strangersKey{}).(*strangers).end())
+}
+
+// rootOnly is for scripts that trace gomirror: it shows its memory to nobody else, and
+// so neither what it starts programs with.
+func rootOnly(ts *testscript.TestScript, neg bool, args []string) {
+	if os.Getuid() != 0 {
+		ts.Fatalf("this script traces a hardened sidecar, which root alone can: run the tests as root")
+	}
 }
 
 func takeURL(ts *testscript.TestScript, neg bool, args []string) {
