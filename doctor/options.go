@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"time"
@@ -51,10 +52,16 @@ type Options struct {
 	Keychain credential.Keychain // as the store has it
 	GitHub   *github.Client
 
+	// Space asks for the file system of a folder that exists. nil means the real thing; it
+	// stands in for disks that are full in tests.
+	Space func(dir string) (Space, error)
+
 	// What stands in for the network in tests. nil means the real thing.
 	Dial      func(ctx context.Context, network, addr string) (net.Conn, error)
 	Resolvers []string // host:port of DNS servers; nil means the system's
 	Roots     *x509.CertPool
+	Lookup    func(ctx context.Context, host string) ([]netip.Addr, error) // the system's resolver
+	HostsFile string                                                       // "" means the system's
 	HTTPProxy func(*http.Request) (*url.URL, error)
 }
 
