@@ -46,6 +46,8 @@ type Finding struct {
 	Fix    string   // one command to copy that turns the check green; "" where nothing is wrong
 	Detail []string // further lines, for who wants to know more
 	Legs   []Leg    // of a connection, in the order in which they were made; may be nil
+
+	Upstream string // whose legs these are, without password; "" if it is no upstream
 }
 
 // Leg is a part of a connection and how long it took.
