@@ -82,23 +82,29 @@ func browse(ts *testscript.TestScript, neg bool, args []string) {
 		defer open.Close()
 		behind = open.Listener.Addr().String()
 	}
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.2", port))
-	ts.Check(err)
-	ctx, cancel := context.WithTimeout(context.Background(), browseLimit)
-	wire := &tap{lab: lab, behind: behind}
-	var taps sync.WaitGroup
-	taps.Go(func() { wire.run(ctx, l) }) // ends with ctx
 	start := homeURL
 	if lab.rebind {
 		start = "http://" + net.JoinHostPort(rebound, port)
 	}
-	said, err := chromium(ctx, lab.ended, start+"/", homePort, port)
-	cancel()
-	taps.Wait()
-	if err != nil {
+	wire := &tap{lab: lab, behind: behind}
+	if said, err := lab.run(wire, start+"/", homePort, port); err != nil {
 		ts.Fatalf("%v\n%s", err, said)
 	}
 	lab.judge(ts, wire, mark)
+}
+
+// run has the browser open the page with the tap between it and port.
+func (lab *browserLab) run(wire *tap, start, homePort, port string) (said string, err error) {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.2", port))
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), browseLimit)
+	var taps sync.WaitGroup
+	defer taps.Wait()
+	defer cancel()
+	taps.Go(func() { wire.run(ctx, l) }) // ends with ctx
+	return chromium(ctx, lab.ended, start, homePort, port)
 }
 
 // browserLab is one page and what became of its tries.
