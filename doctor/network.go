@@ -18,7 +18,7 @@ const visitsLimit = checkLimit - 500*time.Millisecond
 // networkChecks look at the way to each host.
 func networkChecks(o Options) []Check {
 	n := newNetwork(o)
-	return []Check{{ID: "N01", Section: "network", Run: n.check}}
+	return []Check{{ID: "N01", Section: "network", Run: n.check}, gitCheck(o)}
 }
 
 // clockCheck is the one check of storage that needs the network.

@@ -15,6 +15,7 @@ func storageChecks(o Options) []Check {
 		{"S01", "storage", func(context.Context) []Finding { return o.checkModes() }},
 		{"S02", "storage", func(context.Context) []Finding { return o.checkSpace() }},
 		{"S03", "storage", func(context.Context) []Finding { return o.checkFileSystem() }},
+		clockCheck(o),
 	}
 }
 
