@@ -106,7 +106,7 @@ func settingUp(ctx context.Context, env *Env, orig originals, fallback string) (
 		p, err := makePlan(in)
 		return nil, p.notes, err
 	}
-	if in.tokens, err = env.tokenPlaces(env.tokens(s, 0)); err != nil {
+	if in.tokens, _, err = env.tokenPlaces(env.tokens(s, 0)); err != nil {
 		return nil, nil, err // with a token unknown a mirror might stand behind us
 	}
 	c, err := findSidecar(ctx, s)

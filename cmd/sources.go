@@ -71,7 +71,7 @@ func (a *assembly) reachUpstreams(ctx context.Context) (err error) {
 // the user has named, has a token for, and GitHub, which some networks reach by a
 // proxy of their own.
 func (a *assembly) trusted() func(host string) bool {
-	places, _ := a.env.tokenPlaces(a.tokens) // without them a host has to be named
+	places, _, _ := a.env.tokenPlaces(a.tokens) // without them a host has to be named
 	return upstream.MatchHost(slices.Concat(a.private, a.s.hosts, places, []string{"github.com", "api.github.com"}))
 }
 

@@ -13,102 +13,7 @@ import (
 
 	"github.com/gomirror/gomirror/cache"
 	"github.com/gomirror/gomirror/serve/daemon"
-	"github.com/gomirror/gomirror/serve/prefetch"
 )
-
-// statusDoc is what the daemon says about itself on its control socket, and the
-// document of `status --json`. Fields are only ever added to schema version 1.
-type statusDoc struct {
-	SchemaVersion int           `json:"schema_version"`
-	Running       bool          `json:"running"`
-	Version       string        `json:"version,omitempty"`
-	PID           int           `json:"pid,omitempty"`
-	Exe           string        `json:"exe,omitempty"` // the program that it was started from
-	Started       time.Time     `json:"started,omitzero"`
-	Address       string        `json:"address,omitempty"` // host:port
-	URL           string        `json:"url,omitempty"`     // with the capability, on request only
-	Cache         cacheDoc      `json:"cache,omitzero"`
-	Upstream      string        `json:"upstream,omitempty"`
-	Upstreams     []upstreamDoc `json:"upstreams,omitempty"`
-	Offline       bool          `json:"offline"`
-	Private       []string      `json:"private,omitempty"` // patterns that go to their origin only
-	Served        []string      `json:"served,omitempty"`  // those of them that env need not keep from us
-	Unasked       []string      `json:"unasked,omitempty"` // those of them that no checksum database hears of
-	Tokens        []string      `json:"tokens,omitempty"`  // HOST or HOST/OWNER that there is a token for
-	Stats         statsDoc      `json:"stats,omitzero"`
-	Prefetch      prefetchDoc   `json:"prefetch,omitzero"`
-	Refused       refusedDoc    `json:"refused,omitzero"`
-	SumDB         []sumdbDoc    `json:"sumdb,omitempty"`
-	Unverified    int           `json:"unverified"`
-	Quarantine    []alarmDoc    `json:"quarantine,omitempty"`
-	Moved         []movedDoc    `json:"moved,omitempty"`
-}
-
-// upstreamDoc is how one upstream does.
-type upstreamDoc struct {
-	Name        string    `json:"name"`
-	State       string    `json:"state"` // up, down, probing or unknown
-	Since       time.Time `json:"since,omitzero"`
-	FirstByteMS int64     `json:"first_byte_ms,omitzero"` // 95 % of its answers begin within
-	Tries       int64     `json:"tries"`
-	Failures    int64     `json:"failures"`
-	LastError   string    `json:"last_error,omitempty"`
-}
-
-// cacheDoc is an object of its own because it will grow: size, limit, entries.
-type cacheDoc struct {
-	Dir string `json:"dir"`
-}
-
-// statsDoc counts since the daemon started.
-type statsDoc struct {
-	Hits         int64 `json:"hits"`
-	Misses       int64 `json:"misses"`
-	Stale        int64 `json:"stale"`
-	Revalidated  int64 `json:"revalidated"`
-	Errors       int64 `json:"errors"`
-	FetchedBytes int64 `json:"fetched_bytes"` // from upstreams
-	ServedBytes  int64 `json:"served_bytes"`  // to the go command
-}
-
-// prefetchDoc is what fetching ahead was good for since the daemon started.
-type prefetchDoc struct {
-	Mode string `json:"mode"`
-	prefetch.Stats
-}
-
-// refusedDoc counts the requests since the daemon started that did not come from the
-// user's go command: somebody may be trying something, or a setting is missing.
-type refusedDoc struct {
-	Host    int64 `json:"host"` // a name in the Host header that is not ours
-	Browser int64 `json:"browser"`
-	User    int64 `json:"user"` // another user of this machine
-}
-
-// sumdbDoc is one checksum database.
-type sumdbDoc struct {
-	Name       string `json:"name"`
-	TreeSize   int64  `json:"tree_size"`
-	Fork       string `json:"fork,omitempty"` // why the database is not believed any more
-	OutOfReach bool   `json:"out_of_reach"`
-}
-
-// alarmDoc is an answer that was set aside.
-type alarmDoc struct {
-	Module  string    `json:"module"`
-	Version string    `json:"version"`
-	Reason  string    `json:"reason"`
-	At      time.Time `json:"at"`
-}
-
-// movedDoc is a private version whose tag names another commit than it did.
-type movedDoc struct {
-	Module  string    `json:"module"`
-	Version string    `json:"version"`
-	Commit  string    `json:"commit"` // that is served
-	Moved   string    `json:"moved"`  // where the tag is now, or "deleted"
-	At      time.Time `json:"at"`     // when that was noticed
-}
 
 // newStatus declares status. The capability is in no output unless asked for, since
 // people paste a status into bug reports.
@@ -212,6 +117,10 @@ func (d *statusDoc) render(p palette, now time.Time) string {
 	}
 	if len(d.Tokens) > 0 {
 		t.list("tokens", d.Tokens, ",")
+	}
+	if len(d.PlainTokens) > 0 {
+		t.row("", p.warn.Render("in a plain file: "+strings.Join(d.PlainTokens, ", ")))
+		t.row("try", "gomirror auth login")
 	}
 	st := d.Stats
 	t.list("requests", []string{count(st.Hits, "hit"), count(st.Misses, "miss"), fmt.Sprintf("%d stale", st.Stale),

@@ -33,20 +33,23 @@ func (e *Env) tokens(s *settings, remember time.Duration) *credential.Store {
 	})
 }
 
-// tokenPlaces names what there are tokens for, "github.com/acme" or "github.com". It
-// asks no keychain.
-func (e *Env) tokenPlaces(tokens *credential.Store) ([]string, error) {
+// tokenPlaces names what there are tokens for, "github.com/acme" or "github.com", and
+// which of these lie in a plain file. It asks no keychain.
+func (e *Env) tokenPlaces(tokens *credential.Store) (places, plain []string, err error) {
 	entries, err := tokens.Places()
-	var places []string
 	if e.Getenv(tokenVariable) != "" {
 		places = append(places, "github.com")
 	}
 	for _, entry := range entries {
-		if place := entry.Place.String(); !slices.Contains(places, place) {
+		place := entry.Place.String()
+		if !slices.Contains(places, place) {
 			places = append(places, place)
 		}
+		if entry.Storage == "file" {
+			plain = append(plain, place)
+		}
 	}
-	return places, err
+	return places, plain, err
 }
 
 // hasToken reports whether one of places is where all that pattern matches lies.

@@ -15,7 +15,14 @@ func MatchPrivate(patterns []string) func(modPath string) bool {
 	if len(patterns) == 0 {
 		return func(string) bool { return false }
 	}
-	globs := strings.Join(patterns, ",")
+	whole := make([]string, 0, len(patterns))
+	for _, pattern := range patterns {
+		if parts := strings.SplitN(pattern, "/", 4); len(parts) == 4 && strings.EqualFold(parts[0], "github.com") {
+			pattern = strings.Join(parts[:3], "/")
+		}
+		whole = append(whole, pattern)
+	}
+	globs := strings.Join(whole, ",")
 	folded := strings.ToLower(globs)
 	return func(modPath string) bool {
 		if module.MatchPrefixPatterns(globs, modPath) {

@@ -21,6 +21,8 @@ func TestMatchPrivate(t *testing.T) {
 		{"glob", []string{"*.example.com"}, "git.example.com/x", true},
 		{"glob on GitHub", []string{"github.com/acme-*/Secret"}, "github.com/Acme-Labs/secret/y", true},
 		{"second pattern", []string{"a.com", "b.com"}, "b.com/x", true},
+		{"the repository of a part", []string{"GitHub.com/acme/x/sub/pkg"}, "github.com/acme/x", true},
+		{"beside the repository of a part", []string{"github.com/acme/x/sub"}, "github.com/acme/y", false},
 		{"everything", []string{"*"}, "golang.org/x/mod", true},
 	}
 	for _, tt := range tests {
