@@ -98,7 +98,11 @@ func (o *Options) checkGoEnv() []Finding {
 // checkSettings looks whether gomirror can read its own.
 func (o *Options) checkSettings() []Finding {
 	if o.SettingsErr != nil {
-		return say(Fail, hintOf(o.SettingsErr, "gomirror config list"), "gomirror can't read its settings: %v", o.SettingsErr)
+		fix := hintOf(o.SettingsErr, "gomirror config list")
+		if file, ok := strings.CutPrefix(fix, "edit "); ok && o.GOOS != "windows" {
+			fix = "${EDITOR:-vi} " + quote(file)
+		}
+		return say(Fail, fix, "gomirror can't read its settings: %v", o.SettingsErr)
 	}
 	return say(OK, "", "the settings of gomirror can be read")
 }

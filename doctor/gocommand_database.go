@@ -9,16 +9,19 @@ import (
 
 // checkDatabase looks which names the checksum database hears of, and by which way.
 func (o *Options) checkDatabase(g Go) []Finding {
-	if tokens := o.tokenFor(); len(tokens) > 0 && len(o.private(g)) == 0 {
-		return say(Warn, "gomirror config set private "+owned(tokens[0]),
-			"there is a token for %s, but no pattern says what is private", strings.Join(tokens, ", "))
-	}
 	name, _, hasURL := strings.Cut(strings.TrimSpace(g.Now.GOSUMDB), " ")
+	if _, err := note.NewVerifier(name); err != nil && name != "off" && name != g.Builtin.GOSUMDB && !alias(name, g.Builtin.GOSUMDB) {
+		return say(Fail, o.unset("GOSUMDB")+" && "+o.setUpFix(), "GOSUMDB=%s is no checksum database that go knows: %v", name, err)
+	}
+	if tokens := o.tokenFor(); len(tokens) > 0 && len(o.private(g)) == 0 {
+		fix := "gomirror config set private " + owned(tokens[0])
+		if namesUs(g.Now.GOPROXY) {
+			fix += " && " + setUp
+		}
+		return say(Warn, fix, "there is a token for %s, but no pattern says what is private", strings.Join(tokens, ", "))
+	}
 	if name == "off" {
 		return say(OK, "", "GOSUMDB=off: go asks no checksum database")
-	}
-	if _, err := note.NewVerifier(name); err != nil && name != g.Builtin.GOSUMDB && !alias(name, g.Builtin.GOSUMDB) {
-		return say(Fail, o.unset("GOSUMDB")+" && "+o.setUpFix(), "GOSUMDB=%s is no checksum database that go knows: %v", name, err)
 	}
 	plan := o.Plan()
 	switch {
