@@ -85,6 +85,7 @@ func (s *Server) fail(t *tally, r *http.Request, key cache.Key, err error) {
 	}
 	code := statusOf(err)
 	s.log(r.Context(), code, key, err)
+	s.remember(key, code, err)
 	h := t.Header()
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("Cache-Control", "no-store")

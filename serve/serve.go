@@ -38,6 +38,8 @@ type Options struct {
 	SumDB http.Handler
 	// Private reports whether a log must not name the module. Nil means that none is.
 	Private func(modPath string) bool
+	// Cause sorts the error of a request, for [Failure]. Nil sorts none.
+	Cause func(error) string
 	// Hello proves to a client, before it sends the capability, that this is its own
 	// sidecar. Nil means that there is no such path.
 	Hello func(nonce string) string
@@ -63,6 +65,7 @@ type Server struct {
 	peer     peerCheck       // nil without Options.PeerCheck
 	stall    time.Duration
 	counters counters
+	failures failures
 
 	strangers uids
 }

@@ -19,10 +19,7 @@ const (
 // errorText is the body of an error reply: the cause, then one line that says what
 // to do.
 func errorText(err error, code int) []byte {
-	hint := ""
-	if h := interface{ Hint() string }(nil); errors.As(err, &h) {
-		hint = h.Hint()
-	}
+	hint := hintOf(err)
 	if hint == "" && code >= http.StatusInternalServerError {
 		hint = "gomirror status"
 	}
@@ -38,6 +35,14 @@ func errorText(err error, code int) []byte {
 		lines[room-1] = strings.TrimRight(cut(end, maxLineBytes-len(" ...")), " ") + " ..."
 	}
 	return []byte(strings.Join(append(lines, last...), "\n") + "\n")
+}
+
+// hintOf returns the next step that an error knows of, or "".
+func hintOf(err error) string {
+	if h := interface{ Hint() string }(nil); errors.As(err, &h) {
+		return h.Hint()
+	}
+	return ""
 }
 
 // wrap breaks s into lines that the go command shows. It keeps line breaks, drops

@@ -56,6 +56,11 @@ func (c *Client) Patterns(ctx context.Context) ([]string, error) {
 	return patterns, err
 }
 
+// Failures decodes what ControlOptions.Failures returned into v.
+func (c *Client) Failures(ctx context.Context, v any) error {
+	return c.do(ctx, http.MethodGet, "/failures", nil, v)
+}
+
 // stopWait is how long Stop waits: longer than running requests are given to end.
 const stopWait = 10 * time.Second
 

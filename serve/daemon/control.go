@@ -20,6 +20,7 @@ type ControlOptions struct {
 	StateDir string          // required; the caller holds its lock
 	Status   func() any      // required; marshals to JSON
 	Patterns func() []string // the private patterns that it goes by; nil means none
+	Failures func() any      // the last requests that failed; marshals to JSON; nil means none
 	Stop     func()          // required; begins to end the process and returns at once
 
 	// These may run for minutes, until their context ends. What they return marshals to
@@ -108,6 +109,13 @@ func (c *Control) handler() http.Handler {
 			patterns = append(patterns, c.opts.Patterns()...)
 		}
 		c.answer(w, patterns)
+	})
+	mux.HandleFunc("GET /failures", func(w http.ResponseWriter, _ *http.Request) {
+		if c.opts.Failures == nil {
+			c.answer(w, []any{})
+			return
+		}
+		c.answer(w, c.opts.Failures())
 	})
 	mux.HandleFunc("POST /stop", func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusAccepted)
