@@ -22,7 +22,8 @@ func TestFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	ask := func(path string) {
-		r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1:20000/t/0123456789abcdef0123456789abcdef/"+path, nil)
+		r := httptest.NewRequest(http.MethodGet, "/t/0123456789abcdef0123456789abcdef/"+path, nil)
+		r.Host = "127.0.0.1:20000"
 		s.ServeHTTP(httptest.NewRecorder(), r)
 	}
 	ask("example.com/m/@v/v1.0.0.zip")
