@@ -62,11 +62,7 @@ func (n *network) blameResolver(ctx context.Context, v *visit, f *fault) {
 		f.fix = n.unpin(host)
 		return
 	}
-	answers := found.asked()
-	for _, a := range answers {
-		f.detail = append(f.detail, a.String())
-	}
-	for _, a := range answers {
+	for _, a := range found.asked() {
 		if len(a.addrs) > 0 && !slices.ContainsFunc(a.addrs, func(ip netip.Addr) bool { return slices.Contains(found.addrs, ip) }) && n.answersAt(ctx, v.url, a.addrs) {
 			f.layer, f.kind = "dns", "lie"
 			f.text = fmt.Sprintf("DNS sends %s to %s, where it is not; it is where the DNS server %s says, at %s",
@@ -166,7 +162,7 @@ func (n *network) answerFault(v *visit, resp *http.Response, body []byte, err er
 	f := &fault{layer: "http", kind: fmt.Sprint(resp.StatusCode)}
 	page := isPage(resp)
 	name, status := v.name(), fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
-	module := v.role == mirror || v.role == redirected
+	module := v.role == mirror || v.role == redirected && !v.head
 	switch {
 	case err != nil:
 		f.kind, f.text = "broken", fmt.Sprintf("%s breaks off in its answer after %d bytes", name, len(body))
@@ -191,6 +187,9 @@ func (n *network) answerFault(v *visit, resp *http.Response, body []byte, err er
 		f.text = fmt.Sprintf("%s wants a user and a password (401)", name)
 		f.fix = n.setUpstream(strings.Replace(bareList(n.upstreams()), "https://"+v.url.Host, "https://USER:PASSWORD@"+v.url.Host, 1))
 	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusGone:
+		if v.role == mirror && isPlain(resp) && v.entryIsPrivate() {
+			return nil // a company's own proxy, which speaks the protocol, may hold its own modules only
+		}
 		f.text = fmt.Sprintf("%s has not the module that every public mirror has (%s): is its path right?", name, status)
 		f.soft = !page
 	case resp.StatusCode == http.StatusForbidden:
@@ -201,6 +200,12 @@ func (n *network) answerFault(v *visit, resp *http.Response, body []byte, err er
 		f.text = fmt.Sprintf("%s answers %s", name, status)
 	}
 	return f
+}
+
+// isPlain reports whether an answer is a text, as module proxies say why not.
+func isPlain(resp *http.Response) bool {
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	return kind == "text/plain"
 }
 
 // isPage reports whether an answer is for people.

@@ -51,7 +51,6 @@ func (n *network) finding(ctx context.Context, v *visit, visits []*visit) Findin
 		return f
 	}
 	f.Text, f.Fix = v.fault.text, v.fault.fix
-	f.Detail = append(f.Detail, v.fault.detail...)
 	f.Status = n.weigh(v, visits)
 	switch f.Status {
 	case OK:
@@ -108,11 +107,11 @@ func (n *network) blocks(v *visit, visits []*visit) bool {
 		if i < at && works(e) {
 			return false
 		}
-		if i >= at && i+1 < len(entries) && !e.FallBackOnError && !passes {
-			return true
-		}
 		if i > at && works(e) {
 			return false
+		}
+		if i >= at && !e.FallBackOnError && !passes {
+			return true
 		}
 	}
 	return true
@@ -120,7 +119,7 @@ func (n *network) blocks(v *visit, visits []*visit) bool {
 
 // way is what to do about a host that itself can't be mended from here.
 func (n *network) way(v *visit, visits []*visit) string {
-	if v.role == mirror || v.role == redirected {
+	if (v.role == mirror || v.role == redirected) && v.fault.layer != "proxy" {
 		if better := n.suggest(visits); better != nil {
 			return n.setUpstream(joinEntries(better, func(e upstream.Entry) string { return e.URL }))
 		}
@@ -129,6 +128,8 @@ func (n *network) way(v *visit, visits []*visit) string {
 		}
 	}
 	switch {
+	case v.fault.layer == "proxy":
+		return n.restarted("export " + n.proxyVariable(v.url) + "=http://PROXY:PORT")
 	case v.role == checksums && strings.TrimSpace(n.o.Go().Own.GOSUMDB) == v.url.Host && v.url.Host == goDatabase:
 		return "go env -w GOSUMDB=" + goDatabaseAlias
 	case v.fault.kind == "name" || v.fault.kind == "page":

@@ -65,8 +65,8 @@ func (n *network) resolverFindings(visits []*visit) (out []Finding) {
 	}
 	for i, server := range order {
 		// The ones behind a good one are there for the day when it is down.
-		if s := scores[server]; s.good > 0 || !found {
-			continue
+		if scores[server].good > 0 || !found {
+			break
 		}
 		f := Finding{Status: Warn, Text: fmt.Sprintf("the DNS server %s answers for no host, and others have to", server)}
 		if n.o.GOOS == "linux" || n.o.GOOS == "" {

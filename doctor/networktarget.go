@@ -31,6 +31,7 @@ type target struct {
 	url   *url.URL // what is asked for
 	entry upstream.Entry
 	from  string // of redirected: the upstream
+	head  bool   // of redirected: a HEAD, which an address signed for GET refuses
 
 	// Without a needed host something fails. why says what, or why nothing does.
 	needed bool

@@ -24,12 +24,11 @@ const (
 
 // fault is what is wrong with the way to a host, in the first layer that fails.
 type fault struct {
-	layer  string // "dns", "tcp", "proxy", "tls" or "http"
-	kind   string // within the layer
-	text   string // one sentence
-	fix    string // "" where only another upstream helps
-	detail []string
-	soft   bool // it passes by itself
+	layer string // "dns", "tcp", "proxy", "tls" or "http"
+	kind  string // within the layer
+	text  string // one sentence
+	fix   string // "" where only another upstream helps
+	soft  bool   // it passes by itself
 }
 
 func (f *fault) Error() string { return f.text }
@@ -110,7 +109,7 @@ func (n *network) afterMod(ctx context.Context, v *visit) []*visit {
 	if v.fault = n.redirectFault(v, location); v.fault != nil {
 		return nil
 	}
-	far := newVisit(target{role: redirected, url: location, from: v.name(), needed: v.needed, why: v.why})
+	far := newVisit(target{role: redirected, head: true, url: location, from: v.name(), needed: v.needed, why: v.why})
 	farClient := n.client(far)
 	defer farClient.CloseIdleConnections()
 	n.ask(ctx, farClient, far, location, http.MethodHead)

@@ -67,7 +67,7 @@ type Options struct {
 
 // Checks returns all checks in the order in which they are shown.
 func Checks(o Options) []Check {
-	return slices.Concat(goChecks(o), daemonChecks(o), storageChecks(o), []Check{clockCheck(o)}, authChecks(o), networkChecks(o), cacheChecks(o))
+	return slices.Concat(goChecks(o), daemonChecks(o), storageChecks(o), authChecks(o), networkChecks(o), cacheChecks(o))
 }
 
 // Go is the go command as this shell has it.

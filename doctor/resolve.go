@@ -61,9 +61,12 @@ func (n *network) resolve(ctx context.Context, host string) names {
 	asked := make(chan []dnsAnswer, 1)
 	go func() { asked <- n.askEach(ctx, host) }() // ends with dnsLimit
 	out := names{asked: sync.OnceValue(func() []dnsAnswer { return <-asked })}
-	limited, cancel := context.WithTimeout(ctx, dnsLimit)
-	defer cancel()
-	out.addrs, out.err = n.lookup(limited, host)
+	out.addrs, out.err = n.lookup(ctx, host)
+	if out.err != nil && !isNoName(out.err) && ctx.Err() == nil {
+		if answers := out.asked(); len(answers) > 0 && answers[0].word == "" {
+			out.addrs, out.err = n.lookup(ctx, host) // a packet was lost
+		}
+	}
 	for i, ip := range out.addrs {
 		out.addrs[i] = ip.Unmap()
 	}
@@ -71,7 +74,10 @@ func (n *network) resolve(ctx context.Context, host string) names {
 	return out
 }
 
+// lookup asks the system's resolver.
 func (n *network) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, dnsLimit)
+	defer cancel()
 	if n.o.Lookup != nil {
 		return n.o.Lookup(ctx, host)
 	}
@@ -186,16 +192,18 @@ func pinnedAddrs(file, host string) (addrs []netip.Addr) {
 func (n *network) nameFault(host string, found names) *fault {
 	answers := found.asked()
 	f := &fault{layer: "dns", kind: dnsSilent}
-	for _, a := range answers {
-		f.detail = append(f.detail, a.String())
-		if a.word == "" { // another resolver knows it: this machine does not come so far
-			f.text = fmt.Sprintf("%s is found by the resolver %s, but not by this machine: %v", host, a.server, plainDNS(found.err))
-			if first := answers[0]; first.word != "" {
-				f.text = fmt.Sprintf("%s is found by the resolver %s, but %s is asked first and says: %s", host, a.server, first.server, first.word)
-			}
-			f.fix = n.useResolver(a.server)
-			return f
+	for i, a := range answers {
+		if a.word != "" {
+			continue
 		}
+		f.kind = "own"
+		f.text = fmt.Sprintf("the DNS server %s knows %s, but %s is asked first and says: %s", a.server, host, answers[0].server, answers[0].word)
+		f.fix = n.useResolver(a.server)
+		if i == 0 {
+			f.text = fmt.Sprintf("the DNS server %s knows %s, but this machine does not find it: %s", a.server, host, plainDNS(found.err))
+			f.fix = flushNames(n.o.GOOS)
+		}
+		return f
 	}
 	word, servers := worstWord(answers)
 	switch {
@@ -239,6 +247,17 @@ func worstWord(answers []dnsAnswer) (word, servers string) {
 func isNoName(err error) bool {
 	e, ok := errors.AsType[*net.DNSError](err)
 	return ok && e.IsNotFound
+}
+
+// flushNames is the command that has this machine forget what it knows of names.
+func flushNames(goos string) string {
+	switch goos {
+	case "darwin":
+		return "sudo dscacheutil -flushcache; sudo killall -HUP mDNSResponder"
+	case "windows":
+		return "ipconfig /flushdns"
+	}
+	return "sudo resolvectl flush-caches"
 }
 
 // plainDNS drops what the error of a look-up repeats.

@@ -68,7 +68,7 @@ func (n *network) suggest(visits []*visit) []upstream.Entry {
 	for _, v := range visits {
 		switch {
 		case v.role == mirror:
-			seen[v.entry.URL] = known{v.entryIsPrivate(), v.took(), v.fault == nil || v.fault.soft}
+			seen[v.entry.URL] = known{v.entryIsPrivate(), v.took(), v.fault == nil || v.fault.kind == "429"}
 		case v.role == redirected && v.fault != nil: // what sends there does not work either
 			for url, k := range seen {
 				if (upstream.Entry{URL: url}).String() == v.from {

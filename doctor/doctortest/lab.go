@@ -37,8 +37,10 @@ type Lab struct {
 	tb     testing.TB
 	closed string // a real address where nobody listens
 
+	holeMu sync.Mutex // not mu: to open it takes a while
+	hole   string     // guarded by holeMu; a real address that swallows; "" until it is needed
+
 	mu        sync.Mutex
-	hole      string // a real address that swallows; "" until it is needed
 	hosts     map[string]*Host
 	byAddr    map[netip.Addr]*Host
 	resolvers []*Resolver
@@ -73,8 +75,8 @@ func (l *Lab) Closed() string { return l.closed }
 // Hole returns a real address that takes no connection and refuses none. Unix only.
 func (l *Lab) Hole() string {
 	l.tb.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.holeMu.Lock()
+	defer l.holeMu.Unlock()
 	if l.hole == "" {
 		addr, closeHole, err := proxytest.BlackHole()
 		if err != nil {
@@ -190,5 +192,19 @@ func (l *Lab) Pin(host, addr string) {
 	defer f.Close()
 	if _, err := fmt.Fprintf(f, "%s %s\n", addr, host); err != nil {
 		l.tb.Fatal(err)
+	}
+}
+
+// Reroute returns a dialer that is [Lab.Dial] but for one address, which leads to a
+// host: for addresses that a made-up host can't have, as those inside a network.
+func (l *Lab) Reroute(addr, host string) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	l.mu.Lock()
+	to := l.hosts[host].IPv4.String()
+	l.mu.Unlock()
+	return func(ctx context.Context, network, at string) (net.Conn, error) {
+		if name, port, err := net.SplitHostPort(at); err == nil && name == addr {
+			at = net.JoinHostPort(to, port)
+		}
+		return l.Dial(ctx, network, at)
 	}
 }
