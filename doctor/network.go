@@ -99,7 +99,7 @@ func (n *network) visitAll(ctx context.Context, targets []target) []*visit {
 	for _, tour := range found {
 		for _, v := range tour {
 			// Two upstreams may send to one and the same host.
-			if v.role == redirected && seen[v.url.Host] {
+			if v.role == asTarget && seen[v.url.Host] {
 				continue
 			}
 			seen[v.url.Host] = true

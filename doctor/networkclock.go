@@ -27,7 +27,7 @@ func (n *network) checkClock(ctx context.Context) []Finding {
 	hosts := []*url.URL{{Scheme: "https", Host: "api.github.com", Path: "/"}}
 	if targets, err := n.targets(); err == nil {
 		for _, t := range targets {
-			if t.role == mirror && len(hosts) == 1 {
+			if t.role == asMirror && len(hosts) == 1 {
 				hosts = append(hosts, t.url)
 			}
 		}

@@ -77,7 +77,7 @@ func (n *network) blameResolver(ctx context.Context, v *visit, f *fault) {
 	if literal == nil || len(found.addrs) == 0 || host == "localhost" {
 		return
 	}
-	public := v.role == checksums || v.url.Host == "github.com" || strings.HasSuffix(v.url.Host, ".github.com")
+	public := v.role == asDatabase || v.url.Host == "github.com" || strings.HasSuffix(v.url.Host, ".github.com")
 	if filtered || private && public {
 		f.layer, f.kind = "dns", "private"
 		f.text = fmt.Sprintf("DNS sends %s to %s, which is not its address: a filter or a sign-in page stands in for it",
@@ -162,7 +162,7 @@ func (n *network) answerFault(v *visit, resp *http.Response, body []byte, err er
 	f := &fault{layer: "http", kind: fmt.Sprint(resp.StatusCode)}
 	page := isPage(resp)
 	name, status := v.name(), fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
-	module := v.role == mirror || v.role == redirected && !v.head
+	module := v.role == asMirror || v.role == asTarget && !v.head
 	switch {
 	case err != nil:
 		f.kind, f.text = "broken", fmt.Sprintf("%s breaks off in its answer after %d bytes", name, len(body))
@@ -187,7 +187,7 @@ func (n *network) answerFault(v *visit, resp *http.Response, body []byte, err er
 		f.text = fmt.Sprintf("%s wants a user and a password (401)", name)
 		f.fix = n.setUpstream(strings.Replace(bareList(n.upstreams()), "https://"+v.url.Host, "https://USER:PASSWORD@"+v.url.Host, 1))
 	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusGone:
-		if v.role == mirror && isPlain(resp) && v.entryIsPrivate() {
+		if v.role == asMirror && isPlain(resp) && v.entryIsPrivate() {
 			return nil // a company's own proxy, which speaks the protocol, may hold its own modules only
 		}
 		f.text = fmt.Sprintf("%s has not the module that every public mirror has (%s): is its path right?", name, status)

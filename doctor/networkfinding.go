@@ -24,14 +24,14 @@ func (n *network) findings(ctx context.Context, visits []*visit) []Finding {
 		f := n.finding(ctx, v, visits)
 		if i, ok := said[f.Text]; ok && v.fault != nil { // one proxy is in all ways
 			out[i].Detail = append(out[i].Detail, "also on the way to "+v.name())
-			if v.role != mirror {
+			if v.role != asMirror {
 				continue
 			}
 		}
 		said[f.Text] = len(out)
 		out = append(out, f)
 	}
-	return append(out, n.orderFinding(visits, out)...)
+	return append(out, n.orderFinding(visits)...)
 }
 
 // finding is one line for one host.
@@ -40,7 +40,7 @@ func (n *network) finding(ctx context.Context, v *visit, visits []*visit) Findin
 	v.mu.Lock()
 	f.Legs = slices.Clone(v.legs)
 	v.mu.Unlock()
-	if v.role == mirror {
+	if v.role == asMirror {
 		f.Upstream = v.name()
 	}
 	if v.fault == nil {
@@ -69,13 +69,13 @@ func (n *network) finding(ctx context.Context, v *visit, visits []*visit) Findin
 // weigh says how bad a fault is.
 func (n *network) weigh(v *visit, visits []*visit) Status {
 	switch {
-	case v.role == checksums && n.relay(visits) != "":
+	case v.role == asDatabase && n.relay(visits) != "":
 		return OK
 	case !v.needed:
 		return Skipped
 	case v.fault.soft:
 		return Warn
-	case v.role == mirror && !n.blocks(v, visits):
+	case v.role == asMirror && !n.blocks(v, visits):
 		return Warn
 	}
 	return Fail
@@ -99,7 +99,7 @@ func (n *network) blocks(v *visit, visits []*visit) bool {
 		return true
 	}
 	works := func(e upstream.Entry) bool {
-		return slices.ContainsFunc(visits, func(o *visit) bool { return o.role == mirror && o.entry == e && o.fault == nil })
+		return slices.ContainsFunc(visits, func(o *visit) bool { return o.role == asMirror && o.entry == e && o.fault == nil })
 	}
 	passes := v.fault.kind == "404" || v.fault.kind == "410"
 	at := slices.Index(entries, v.entry)
@@ -119,7 +119,7 @@ func (n *network) blocks(v *visit, visits []*visit) bool {
 
 // way is what to do about a host that itself can't be mended from here.
 func (n *network) way(v *visit, visits []*visit) string {
-	if (v.role == mirror || v.role == redirected) && v.fault.layer != "proxy" {
+	if (v.role == asMirror || v.role == asTarget) && v.fault.layer != "proxy" {
 		if better := n.suggest(visits); better != nil {
 			return n.setUpstream(joinEntries(better, func(e upstream.Entry) string { return e.URL }))
 		}
@@ -130,14 +130,14 @@ func (n *network) way(v *visit, visits []*visit) string {
 	switch {
 	case v.fault.layer == "proxy":
 		return n.restarted("export " + n.proxyVariable(v.url) + "=http://PROXY:PORT")
-	case v.role == checksums && strings.TrimSpace(n.o.Go().Own.GOSUMDB) == v.url.Host && v.url.Host == goDatabase:
+	case v.role == asDatabase && strings.TrimSpace(n.o.Go().Own.GOSUMDB) == v.url.Host && v.url.Host == goDatabase:
 		return "go env -w GOSUMDB=" + goDatabaseAlias
 	case v.fault.kind == "name" || v.fault.kind == "page":
 		return browse(n.o.GOOS) + " http://" + v.url.Host + "/"
 	case v.fault.layer == "tcp" || v.fault.layer == "dns" || v.fault.layer == "tls":
 		return n.restarted("export HTTPS_PROXY=http://PROXY:PORT")
 	}
-	if v.role == mirror || v.role == redirected {
+	if v.role == asMirror || v.role == asTarget {
 		return n.setUpstream("LIST")
 	}
 	return "gomirror doctor --only N01"
@@ -199,12 +199,12 @@ func (n *network) detail(ctx context.Context, v *visit) (lines []string) {
 	return lines
 }
 
-// orderFinding shows the upstreams side by side, where there are several.
-func (n *network) orderFinding(visits []*visit, seen []Finding) []Finding {
+// orderFinding names the quickest upstream, where there are several.
+func (n *network) orderFinding(visits []*visit) []Finding {
 	var quickest *visit
 	count := 0
 	for _, v := range visits {
-		if v.role != mirror {
+		if v.role != asMirror {
 			continue
 		}
 		count++
@@ -216,5 +216,5 @@ func (n *network) orderFinding(visits []*visit, seen []Finding) []Finding {
 		return nil
 	}
 	text := fmt.Sprintf("of %d upstreams %s is the quickest, see gomirror doctor --suggest", count, quickest.name())
-	return []Finding{{Status: OK, Text: text, Detail: UpstreamTable(seen)}}
+	return []Finding{{Status: OK, Text: text}}
 }

@@ -23,12 +23,14 @@ func httpProxy(o Options) func(*url.URL) (*url.URL, error) {
 	if o.HTTPProxy != nil {
 		return func(u *url.URL) (*url.URL, error) { return o.HTTPProxy(&http.Request{URL: u}) }
 	}
-	either := func(name string) string { return cmp.Or(o.Getenv(name), o.Getenv(strings.ToLower(name))) }
-	config := httpproxy.Config{
-		HTTPProxy: either("HTTP_PROXY"), HTTPSProxy: either("HTTPS_PROXY"), NoProxy: either("NO_PROXY"),
-		CGI: o.Getenv("REQUEST_METHOD") != "",
+	return func(u *url.URL) (*url.URL, error) {
+		either := func(name string) string { return cmp.Or(o.Getenv(name), o.Getenv(strings.ToLower(name))) }
+		config := httpproxy.Config{
+			HTTPProxy: either("HTTP_PROXY"), HTTPSProxy: either("HTTPS_PROXY"), NoProxy: either("NO_PROXY"),
+			CGI: o.Getenv("REQUEST_METHOD") != "",
+		}
+		return config.ProxyFunc()(u)
 	}
-	return config.ProxyFunc()
 }
 
 // proxyVariable names the variable that a proxy comes from.

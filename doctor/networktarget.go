@@ -14,11 +14,11 @@ import (
 type role int
 
 const (
-	mirror     role = iota // an upstream
-	redirected             // where an upstream sends to
-	checksums              // checksums
-	gitHost                // holds repositories
-	gitAPI                 // tells why a repository can't be read
+	asMirror  role = iota // an upstream
+	asTarget              // where an upstream sends to
+	checksums             // checksums
+	asGit                 // holds repositories
+	asAPI                 // tells why a repository can't be read
 )
 
 // probeModule is a module that every public mirror has, with a .mod of some hundred
@@ -30,8 +30,8 @@ type target struct {
 	role  role
 	url   *url.URL // what is asked for
 	entry upstream.Entry
-	from  string // of redirected: the upstream
-	head  bool   // of redirected: a HEAD, which an address signed for GET refuses
+	from  string // of asTarget: the upstream
+	head  bool   // of asTarget: a HEAD, which an address signed for GET refuses
 
 	// Without a needed host something fails. why says what, or why nothing does.
 	needed bool
@@ -62,10 +62,10 @@ func (n *network) targets() ([]target, error) {
 			continue // direct, off and folders
 		}
 		u = u.JoinPath(probeModule + ".mod")
-		all = append(all, target{role: mirror, url: u, entry: e, needed: true})
+		all = append(all, target{role: asMirror, url: u, entry: e, needed: true})
 	}
 	if db := n.databaseURL(); db != nil {
-		all = append(all, target{role: checksums, url: db, needed: true, why: "checksums of new modules"})
+		all = append(all, target{role: asDatabase, url: db, needed: true, why: "checksums of new modules"})
 	}
 	direct := entries[len(entries)-1].URL == "direct"
 	return append(all, n.gitHosts(direct && len(all) == 0)...), nil
@@ -140,10 +140,10 @@ func (n *network) gitHosts(direct bool) []target {
 		why = "nothing private is there and a mirror has the rest"
 	}
 	all := []target{
-		{role: gitHost, url: &url.URL{Scheme: "https", Host: "github.com", Path: "/"}, needed: needed, why: why},
-		{role: gitAPI, url: &url.URL{Scheme: "https", Host: "api.github.com", Path: "/"},
+		{role: asGit, url: &url.URL{Scheme: "https", Host: "github.com", Path: "/"}, needed: needed, why: why},
+		{role: asAPI, url: &url.URL{Scheme: "https", Host: "api.github.com", Path: "/"},
 			needed: slices.Contains(tokens, "github.com"), why: "the check of your token"},
-		{role: gitHost, url: &url.URL{Scheme: "https", Host: "codeload.github.com", Path: "/"},
+		{role: asGit, url: &url.URL{Scheme: "https", Host: "codeload.github.com", Path: "/"},
 			why: "only archives come from there, and gomirror takes none"},
 	}
 	for _, host := range sorted(slices.Concat(tokens, private, n.o.Hosts)) {
@@ -155,10 +155,10 @@ func (n *network) gitHosts(direct bool) []target {
 		if !mine {
 			why = "there is no token for it, so go asks it by itself"
 		}
-		all = append(all, target{role: gitHost, url: &url.URL{Scheme: "https", Host: host, Path: "/"}, needed: mine, why: why})
+		all = append(all, target{role: asGit, url: &url.URL{Scheme: "https", Host: host, Path: "/"}, needed: mine, why: why})
 		if slices.Contains(tokens, host) { // an Enterprise host: no other has tokens
 			if u, err := url.Parse(github.API(host)); err == nil && u.Host != host {
-				all = append(all, target{role: gitAPI, url: u.JoinPath("/"), needed: true, why: "the check of your token"})
+				all = append(all, target{role: asAPI, url: u.JoinPath("/"), needed: true, why: "the check of your token"})
 			}
 		}
 	}

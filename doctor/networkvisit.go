@@ -71,7 +71,7 @@ func (n *network) tour(ctx context.Context, t target) []*visit {
 				return visits
 			}
 			client.CloseIdleConnections()
-			v = newVisit(target{role: redirected, url: location, from: t.name(), needed: t.needed, why: t.why})
+			v = newVisit(target{role: asTarget, url: location, from: t.name(), needed: t.needed, why: t.why})
 			visits = append(visits, v)
 			client = n.client(v)
 		}
@@ -81,7 +81,7 @@ func (n *network) tour(ctx context.Context, t target) []*visit {
 	if v.fault == nil && v.status/100 == 3 {
 		v.fault = &fault{layer: "http", kind: "loop", text: fmt.Sprintf("%s redirects without end", first.name())}
 	}
-	if t.role != mirror || first.fault != nil || v.fault != nil {
+	if t.role != asMirror || first.fault != nil || v.fault != nil {
 		return visits
 	}
 	return append(visits, n.afterMod(ctx, first)...)
@@ -109,7 +109,7 @@ func (n *network) afterMod(ctx context.Context, v *visit) []*visit {
 	if v.fault = n.redirectFault(v, location); v.fault != nil {
 		return nil
 	}
-	far := newVisit(target{role: redirected, head: true, url: location, from: v.name(), needed: v.needed, why: v.why})
+	far := newVisit(target{role: asTarget, head: true, url: location, from: v.name(), needed: v.needed, why: v.why})
 	farClient := n.client(far)
 	defer farClient.CloseIdleConnections()
 	n.ask(ctx, farClient, far, location, http.MethodHead)

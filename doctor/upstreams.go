@@ -30,7 +30,7 @@ func Suggest(ctx context.Context, o Options) (Suggestion, error) {
 	if err != nil {
 		return Suggestion{}, fmt.Errorf("read the list of upstreams: %w", err)
 	}
-	targets = slices.DeleteFunc(targets, func(t target) bool { return t.role != mirror })
+	targets = slices.DeleteFunc(targets, func(t target) bool { return t.role != asMirror })
 	ctx, cancel := context.WithTimeout(ctx, visitsLimit)
 	defer cancel()
 	visits := n.visitAll(ctx, targets)
@@ -67,9 +67,9 @@ func (n *network) suggest(visits []*visit) []upstream.Entry {
 	seen := make(map[string]known)
 	for _, v := range visits {
 		switch {
-		case v.role == mirror:
+		case v.role == asMirror:
 			seen[v.entry.URL] = known{v.entryIsPrivate(), v.took(), v.fault == nil || v.fault.kind == "429"}
-		case v.role == redirected && v.fault != nil: // what sends there does not work either
+		case v.role == asTarget && v.fault != nil: // what sends there does not work either
 			for url, k := range seen {
 				if (upstream.Entry{URL: url}).String() == v.from {
 					k.works = false
