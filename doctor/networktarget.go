@@ -14,11 +14,11 @@ import (
 type role int
 
 const (
-	asMirror  role = iota // an upstream
-	asTarget              // where an upstream sends to
-	checksums             // checksums
-	asGit                 // holds repositories
-	asAPI                 // tells why a repository can't be read
+	asMirror   role = iota // an upstream
+	asTarget               // where an upstream sends to
+	asDatabase             // holds checksums
+	asGit                  // holds repositories
+	asAPI                  // tells why a repository can't be read
 )
 
 // probeModule is a module that every public mirror has, with a .mod of some hundred
@@ -41,9 +41,9 @@ type target struct {
 // name is how the target is spoken of.
 func (t target) name() string {
 	switch t.role {
-	case mirror:
+	case asMirror:
 		return t.entry.String()
-	case redirected:
+	case asTarget:
 		return t.url.Host + " (" + t.from + " sends there)"
 	}
 	return t.url.Host
