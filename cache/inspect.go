@@ -108,7 +108,7 @@ func (s *Store) pick(ctx context.Context, sample int) (picked []heldAt) {
 				continue
 			}
 			k, err := ParseKey(strings.TrimPrefix(name, string(t)+"/"))
-			if err != nil || !k.Immutable() {
+			if err != nil || !k.Immutable() || !file.Type().IsRegular() {
 				continue
 			}
 			seen++

@@ -26,9 +26,9 @@ func cacheChecks(o Options) []Check {
 
 // checkCache finds a disk that forgets. Every answer was right when it came in.
 func (o *Options) checkCache(ctx context.Context) []Finding {
+	dir := o.cacheDir()
 	ctx, cancel := context.WithTimeout(ctx, inspectTime)
 	defer cancel()
-	dir := o.cacheDir()
 	found, err := cache.Inspect(ctx, dir, sampleFiles)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

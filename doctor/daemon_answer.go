@@ -88,7 +88,7 @@ func heldInfo(ctx context.Context, dir string, private func(string) bool) (found
 			return ctx.Err()
 		}
 		rel, err := filepath.Rel(tree, name)
-		if err != nil || entry.IsDir() || !strings.HasSuffix(name, ".info") {
+		if err != nil || !entry.Type().IsRegular() || !strings.HasSuffix(name, ".info") {
 			return nil
 		}
 		key, err := cache.ParseKey(filepath.ToSlash(rel))
