@@ -15,6 +15,7 @@ type doctorOptions struct {
 	only, skip []string // IDs or sections
 	strict     bool
 	offline    bool
+	suggest    bool
 	bundle     string // file to write, or ""
 }
 
@@ -29,13 +30,19 @@ func newDoctor(env *Env) *cobra.Command {
 It starts, fetches, writes and repairs nothing. The exit code is 0 if nothing failed, 4 if
 only tokens did, else 1.`,
 		Args: arguments(""),
-		RunE: func(c *cobra.Command, _ []string) error { return runDoctor(c.Context(), env, opts) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if opts.suggest {
+				return runSuggest(c.Context(), env, opts)
+			}
+			return runDoctor(c.Context(), env, opts)
+		},
 	}
 	flags := c.Flags()
 	flags.StringSliceVar(&opts.only, "only", nil, "run only these `checks`, such as E04 or network")
 	flags.StringSliceVar(&opts.skip, "skip", nil, "leave these `checks` out")
 	flags.BoolVar(&opts.strict, "strict", false, "a warning counts as a failure")
 	flags.BoolVar(&opts.offline, "offline", false, "ask nothing beyond this machine")
+	flags.BoolVar(&opts.suggest, "suggest", false, "measure the upstreams and print the order to ask them in")
 	flags.StringVar(&opts.bundle, "bundle", "", "also write what was found to a zip `file`, without secrets and private names")
 	for _, name := range []string{"only", "skip"} {
 		// It can only fail for a flag that is not there.
@@ -46,6 +53,9 @@ only tokens did, else 1.`,
 
 // runDoctor shows each result as soon as those before it are there.
 func runDoctor(ctx context.Context, env *Env, opts doctorOptions) error {
+	if err := checkBundle(opts.bundle); err != nil {
+		return err
+	}
 	look, err := env.lookAround(ctx, opts.offline)
 	if err != nil {
 		return err
@@ -67,16 +77,31 @@ func runDoctor(ctx context.Context, env *Env, opts doctorOptions) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	sum := summarize(results, env.Now().Sub(start))
+	doc := newDoctorDoc(results, summarize(results, env.Now().Sub(start)))
+	if !env.json {
+		if err := sheet.end(doc.Summary); err != nil {
+			return err
+		}
+	}
+	if opts.bundle != "" {
+		if doc.Bundle, err = newBundle(ctx, env, look, doc, opts.bundle); err != nil {
+			return err
+		}
+		if !env.json {
+			if err := doc.Bundle.print(env); err != nil {
+				return err
+			}
+		}
+		if err := doc.Bundle.write(); err != nil {
+			return err
+		}
+	}
 	if env.json {
-		err = env.printJSON(newDoctorDoc(results, sum))
-	} else {
-		err = sheet.end(sum)
+		if err := env.printJSON(doc); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return sum.verdict(opts.strict)
+	return doc.Summary.verdict(opts.strict)
 }
 
 // chosen returns the checks that the user wants.
@@ -124,26 +149,4 @@ func completeChecks(_ *cobra.Command, _ []string, toComplete string) ([]string, 
 		names[i] = before + name
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
-}
-
-// doctorSummary counts checks by how they ended.
-type doctorSummary struct {
-	OK       int     `json:"ok"`
-	Warnings int     `json:"warnings"`
-	Failed   int     `json:"failed"`
-	Skipped  int     `json:"skipped"`
-	Seconds  float64 `json:"seconds"`
-
-	onlyAuth bool // whatever failed was about tokens
-}
-
-// verdict is the exit code as an error without a text: all has been said.
-func (s doctorSummary) verdict(strict bool) error {
-	switch {
-	case s.Failed > 0 && s.onlyAuth && !(strict && s.Warnings > 0):
-		return exitCode(exitNeedsAuth)
-	case s.Failed > 0, strict && s.Warnings > 0:
-		return exitCode(exitFailed)
-	}
-	return nil
 }

@@ -14,81 +14,9 @@ import (
 	"github.com/gomirror/gomirror/serve"
 )
 
-// doctorDoc is the document of `doctor --json`. Fields are only ever added to schema
-// version 1, and an ID never changes its meaning.
-type doctorDoc struct {
-	SchemaVersion int           `json:"schema_version"`
-	Summary       doctorSummary `json:"summary"`
-	Checks        []checkDoc    `json:"checks"`
-}
-
-// checkDoc is what came of one check.
-type checkDoc struct {
-	ID       string        `json:"id"`
-	Section  string        `json:"section"`
-	Status   doctor.Status `json:"status"` // the worst of its findings
-	TookMS   int64         `json:"took_ms"`
-	Findings []findingDoc  `json:"findings"`
-}
-
-type findingDoc struct {
-	Status doctor.Status `json:"status"`
-	Text   string        `json:"text"`
-	Fix    string        `json:"fix,omitempty"`
-	Detail []string      `json:"detail,omitempty"`
-	Legs   []legDoc      `json:"legs,omitempty"`
-}
-
-// legDoc is a part of a connection.
-type legDoc struct {
-	Name   string  `json:"name"`
-	TookMS float64 `json:"took_ms"`
-	Error  string  `json:"error,omitempty"`
-}
-
-// newDoctorDoc redacts as the terminal's output does: people paste both.
-func newDoctorDoc(results []doctor.Result, sum doctorSummary) doctorDoc {
-	doc := doctorDoc{SchemaVersion: 1, Summary: sum, Checks: []checkDoc{}}
-	for _, r := range results {
-		check := checkDoc{ID: r.ID, Section: r.Section, Status: r.Worst(), TookMS: r.Took.Milliseconds(), Findings: []findingDoc{}}
-		for _, f := range r.Findings {
-			found := findingDoc{Status: f.Status, Text: clean(f.Text), Fix: clean(f.Fix)}
-			for _, line := range f.Detail {
-				found.Detail = append(found.Detail, clean(line))
-			}
-			for _, leg := range f.Legs {
-				ms := float64(leg.Took.Microseconds()) / 1000
-				found.Legs = append(found.Legs, legDoc{leg.Name, ms, clean(leg.Err)})
-			}
-			check.Findings = append(check.Findings, found)
-		}
-		doc.Checks = append(doc.Checks, check)
-	}
-	return doc
-}
-
 // clean takes out what others must not see, and what a terminal would obey: some of
 // the text is what a host or a file said.
 func clean(text string) string { return printable(serve.Redact(text)) }
-
-// summarize counts the checks.
-func summarize(results []doctor.Result, took time.Duration) doctorSummary {
-	sum := doctorSummary{Seconds: float64(took.Round(100*time.Millisecond)) / float64(time.Second), onlyAuth: true}
-	for _, r := range results {
-		switch r.Worst() {
-		case doctor.OK:
-			sum.OK++
-		case doctor.Warn:
-			sum.Warnings++
-		case doctor.Fail:
-			sum.Failed++
-			sum.onlyAuth = sum.onlyAuth && strings.HasPrefix(r.ID, "A")
-		case doctor.Skipped:
-			sum.Skipped++
-		}
-	}
-	return sum
-}
 
 // doctorSheet prints results as they come.
 type doctorSheet struct {
@@ -119,6 +47,7 @@ func (d *doctorSheet) mark(status doctor.Status) (lipgloss.Style, string) {
 // show prints a result. With --quiet only what needs doing is told.
 func (d *doctorSheet) show(r doctor.Result) {
 	var b strings.Builder
+	whole := longest(r.Findings)
 	for _, f := range r.Findings {
 		if d.env.quiet && f.Status != doctor.Warn && f.Status != doctor.Fail {
 			continue
@@ -127,13 +56,43 @@ func (d *doctorSheet) show(r doctor.Result) {
 			d.section = r.Section
 			b.WriteString(d.p.label.Render(r.Section) + "\n")
 		}
-		d.finding(&b, r.ID, f)
+		d.finding(&b, r.ID, f, whole)
+	}
+	if !d.env.quiet {
+		d.upstreams(&b, r.Findings)
 	}
 	d.print(b.String())
 }
 
+// longest is what the bars of connections are drawn to, so that they can be compared.
+func longest(findings []doctor.Finding) (whole time.Duration) {
+	for _, f := range findings {
+		var sum time.Duration
+		for _, leg := range f.Legs {
+			sum += leg.Took
+		}
+		whole = max(whole, sum)
+	}
+	return whole
+}
+
+// upstreams sets the times of several upstreams one below the other, to choose by.
+func (d *doctorSheet) upstreams(b *strings.Builder, findings []doctor.Finding) {
+	seen := 0
+	for _, f := range findings {
+		if f.Upstream != "" {
+			seen++
+		}
+	}
+	if seen > 1 {
+		for _, line := range doctor.UpstreamTable(findings) {
+			b.WriteString("  " + clean(line) + "\n")
+		}
+	}
+}
+
 // finding lays out one finding: its text is wrapped, its fix never, for it is copied.
-func (d *doctorSheet) finding(b *strings.Builder, id string, f doctor.Finding) {
+func (d *doctorSheet) finding(b *strings.Builder, id string, f doctor.Finding, whole time.Duration) {
 	style, sign := d.mark(f.Status)
 	indent := 2 + utf8.RuneCountInString(sign) + 1 + len(id) + 1
 	margin := strings.Repeat(" ", indent)
@@ -144,7 +103,13 @@ func (d *doctorSheet) finding(b *strings.Builder, id string, f doctor.Finding) {
 			b.WriteString(margin + line + "\n")
 		}
 	}
-	if f.Status == doctor.Fail || f.Status == doctor.Warn || d.env.verbose {
+	bad := f.Status == doctor.Fail || f.Status == doctor.Warn
+	if f.Upstream != "" || bad || d.env.verbose {
+		for _, line := range doctor.Bars(f.Legs, whole, statusWidth-indent, d.words) {
+			b.WriteString(margin + line + "\n")
+		}
+	}
+	if bad || d.env.verbose {
 		for _, line := range f.Detail {
 			for _, part := range wrap(clean(line), statusWidth-indent) {
 				b.WriteString(margin + d.p.label.Render(part) + "\n")
