@@ -54,9 +54,9 @@ func (n *network) finding(ctx context.Context, v *visit, visits []*visit) Findin
 	f.Status = n.weigh(v, visits)
 	switch f.Status {
 	case OK:
-		f.Text += "; that does no harm: " + n.relay(visits) + " has its checksums too"
+		f.Text += "; it is not needed: " + n.relay(visits) + " has its checksums"
 	case Skipped:
-		f.Text += "; that does no harm: " + v.why
+		f.Text += "; it is not needed: " + v.why
 	}
 	if f.Status == OK || f.Status == Skipped {
 		f.Fix = ""

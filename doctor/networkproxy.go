@@ -122,7 +122,7 @@ func (n *network) gitProxy(ctx context.Context, u *url.URL) *url.URL {
 	}
 	ctx, cancel := context.WithTimeout(ctx, secondLimit)
 	defer cancel()
-	out, err := n.o.Exec(ctx, n.o.StateDir, n.o.Environ(), "git", "config", "--get-urlmatch", "http.proxy", u.Scheme+"://"+u.Host)
+	out, err := n.o.Exec(ctx, "/", n.o.Environ(), "git", "config", "--get-urlmatch", "http.proxy", u.Scheme+"://"+u.Host)
 	text := strings.TrimSpace(string(out))
 	if err != nil || text == "" {
 		return nil

@@ -139,10 +139,13 @@ func (n *network) gitHosts(direct bool) []target {
 	case !needed:
 		why = "nothing private is there and a mirror has the rest"
 	}
+	token, check := slices.Contains(tokens, "github.com"), "the check of your token"
+	if !token {
+		check = "there is no token to check"
+	}
 	all := []target{
 		{role: asGit, url: &url.URL{Scheme: "https", Host: "github.com", Path: "/"}, needed: needed, why: why},
-		{role: asAPI, url: &url.URL{Scheme: "https", Host: "api.github.com", Path: "/"},
-			needed: slices.Contains(tokens, "github.com"), why: "the check of your token"},
+		{role: asAPI, url: &url.URL{Scheme: "https", Host: "api.github.com", Path: "/"}, needed: token, why: check},
 		{role: asGit, url: &url.URL{Scheme: "https", Host: "codeload.github.com", Path: "/"},
 			why: "only archives come from there, and gomirror takes none"},
 	}

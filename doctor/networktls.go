@@ -193,7 +193,7 @@ func (n *network) trustedElsewhere(ctx context.Context, v *visit, chain []*x509.
 		files = append(files, n.o.Getenv(variable))
 	}
 	if n.o.Exec != nil && n.o.Environ != nil {
-		out, err := n.o.Exec(ctx, n.o.StateDir, n.o.Environ(), "git", "config", "--get-urlmatch", "http.sslCAInfo", "https://"+v.url.Host)
+		out, err := n.o.Exec(ctx, "/", n.o.Environ(), "git", "config", "--get-urlmatch", "http.sslCAInfo", "https://"+v.url.Host)
 		if err == nil {
 			files = append(files, strings.TrimSpace(string(out)))
 		}
