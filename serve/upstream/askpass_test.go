@@ -95,8 +95,8 @@ func TestParsePrompt(t *testing.T) {
 	}
 }
 
-// askAs runs this binary as git runs it.
-func askAs(t *testing.T, teller *teller, prompt string) (answer string, err error) {
+// askpass is this binary as git runs it.
+func askpass(t *testing.T, teller *teller, prompt string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -105,7 +105,12 @@ func askAs(t *testing.T, teller *teller, prompt string) (answer string, err erro
 	c := exec.Command(self, prompt)
 	c.Env = append(teller.environ(t.Context(), ""), "PATH="+os.Getenv("PATH"), "SystemRoot="+os.Getenv("SystemRoot"))
 	c.ExtraFiles = teller.inlet.files()
-	out, err := c.Output()
+	return c
+}
+
+func askAs(t *testing.T, teller *teller, prompt string) (answer string, err error) {
+	t.Helper()
+	out, err := askpass(t, teller, prompt).Output()
 	return string(out), err
 }
 
@@ -202,23 +207,20 @@ func TestAskpassOutlives(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	type result struct {
-		answer string
-		err    error
+	var answer bytes.Buffer
+	c := askpass(t, teller, "Username for 'https://github.com/x': ")
+	c.Stdout = &answer
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
 	}
-	during := make(chan result, 1)
-	go func() { // ends with the askpass
-		answer, err := askAs(t, teller, "Username for 'https://github.com/x': ")
-		during <- result{answer, err}
-	}()
 	<-asked
 	began := time.Now()
 	teller.close()
 	if took := time.Since(began); took > askpassLimit/2 {
 		t.Errorf("close took %v, want no wait for a hanging keychain", took)
 	}
-	if r := <-during; r.err == nil || r.answer != "" {
-		t.Errorf("at the child's end: got %q, want no answer", r.answer)
+	if err := c.Wait(); err == nil || answer.Len() > 0 {
+		t.Errorf("at the child's end: got %q, want no answer", answer.String())
 	}
 }
 
