@@ -1,3 +1,5 @@
+//go:build unix
+
 package doctor_test
 
 import (
@@ -217,21 +219,6 @@ func TestAnswers(t *testing.T) {
 			}
 		})
 	}
-}
-
-// runCheck runs one check of a machine that exists only in o.
-func runCheck(t *testing.T, o doctor.Options, id string) []doctor.Finding {
-	t.Helper()
-	if o.Getenv == nil {
-		o.Getenv = func(string) string { return "" }
-	}
-	for _, c := range doctor.Checks(o) {
-		if c.ID == id {
-			return c.Run(t.Context())
-		}
-	}
-	t.Fatalf("there is no check %s", id)
-	return nil
 }
 
 func TestOldProgram(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -40,7 +41,8 @@ func (o *Options) checkGit(ctx context.Context) []Finding {
 		}
 		return say(Warn, o.installGit(), "there is no git: what no upstream has can't be fetched directly")
 	}
-	said, err := o.Exec(ctx, "/", o.Environ(), git, "--version")
+	// Without its settings, which are looked at by themselves.
+	said, err := o.Exec(ctx, "/", append(slices.Clone(o.Environ()), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull), git, "--version")
 	version := gitVersion(string(said))
 	if err != nil || version == "" {
 		return say(Fail, o.installGit(), "%s does not run: %v", git, cmp.Or(err, errors.New("it does not tell its version")))

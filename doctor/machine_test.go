@@ -1,3 +1,5 @@
+//go:build unix
+
 package doctor_test
 
 import (
@@ -10,7 +12,6 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -59,9 +60,6 @@ type machine struct {
 // newMachine makes one on which nothing was done yet.
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	if runtime.GOOS == "windows" {
-		t.Skip("fixes are for a POSIX shell")
-	}
 	home, err := os.MkdirTemp("", "d") // the path of a socket has 108 bytes at most
 	if err != nil {
 		t.Fatal(err)

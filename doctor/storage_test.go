@@ -1,3 +1,5 @@
+//go:build unix
+
 package doctor_test
 
 import (
@@ -183,6 +185,26 @@ func TestRealDisk(t *testing.T) {
 	}
 	if got, want := reports["S02"].Findings[0].Text, fmt.Sprintf("free of %.1f GB", total/(1<<20)); !strings.HasSuffix(got, want) && total > 1<<20 {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestFullDisk has disks of a given size, where the system lets us mount them.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	if out, err := m.command("unshare -rm mount -t tmpfs tmpfs /mnt").CombinedOutput(); err != nil {
+		t.Skipf("no mounts here: %v %s", err, out)
+	}
+	for options, want := range map[string]string{
+		"size=100m":               "is full: 100 MB free of 100 MB",
+		"size=2000m,nr_inodes=99": "takes no more than 98 further files",
+	} {
+		m.mkdir("cache")
+		out, err := m.command("unshare -rm sh -c 'mount -t tmpfs -o " + options + " tmpfs cache && gomirror doctor --only S02'").CombinedOutput()
+		if text := strings.Join(strings.Fields(string(out)), " "); err == nil || !strings.Contains(text, want) {
+			t.Errorf("%s: got %s, %v; want %q", options, out, err, want)
+		}
+		m.run("gomirror doctor --only S02") // on the disk that is there
 	}
 }
 
