@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/netip"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -87,14 +86,14 @@ func (f *families) first(ctx context.Context) (net.Conn, error) {
 				return a.conn, nil
 			}
 			// A refusal says more than a family that there is no way for.
-			if last == nil || errors.Is(last, syscall.ENETUNREACH) {
+			if last == nil || errors.Is(last, errNoNetwork) {
 				last = a.err
 			}
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
-	return nil, cmp.Or(last, error(syscall.EADDRNOTAVAIL))
+	return nil, cmp.Or(last, error(errNoNetwork))
 }
 
 // rest waits for the other attempts and closes what is open of them.
@@ -121,11 +120,11 @@ func dialWord(err error) string {
 	switch {
 	case ok && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		return "no answer"
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, errRefused):
 		return "refused"
-	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH):
+	case errors.Is(err, errNoNetwork), errors.Is(err, errNoHost):
 		return "no route"
-	case errors.Is(err, syscall.ECONNRESET):
+	case errors.Is(err, errReset):
 		return "reset"
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok {
