@@ -63,8 +63,12 @@ func (e *Env) lookAround(ctx context.Context, offline bool) (doctor.Options, err
 		Go:     sync.OnceValue(func() doctor.Go { return e.lookAtGo(ctx) }),
 		Plan:   sync.OnceValue(func() doctor.Plan { return e.lookAtPlan(ctx) }),
 		Daemon: sync.OnceValue(func() doctor.Daemon { return lookAtDaemon(ctx, s) }),
-		Tokens: e.tokens(s, rememberTokens), Keychain: keychain, GitHub: client,
-		Dial: e.Dial, HTTPProxy: http.ProxyFromEnvironment,
+		Tokens: credential.New(credential.Options{
+			Environment: credential.NewSecret(e.Getenv(tokenVariable)), StateDir: s.stateDir,
+			Keychain: e.Secrets, Now: e.Now, Remember: rememberTokens, Limit: lookTime,
+		}),
+		Keychain: keychain, GitHub: client,
+		Dial: e.Dial, Lookup: e.Lookup, HTTPProxy: http.ProxyFromEnvironment,
 	}, nil
 }
 
