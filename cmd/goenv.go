@@ -70,7 +70,7 @@ func (e *Env) runGoEnv(ctx context.Context, o originals, extra ...string) (*goEn
 	args = append(args, "GOENV", "GOFLAGS", "GOMODCACHE", "GOVERSION")
 	out, err := e.Exec(ctx, "/", environ, goTool, args...)
 	if err != nil {
-		return nil, failf("go env GOPROXY", "ask the go command for its settings: %w", err)
+		return nil, failf("gomirror doctor --only go", "ask the go command for its settings: %w", err)
 	}
 	var g goEnv
 	if err := json.Unmarshal(out, &g); err != nil {

@@ -45,7 +45,7 @@ func findSidecar(ctx context.Context, s *settings) (*sidecar, error) {
 		return nil, failf("gomirror serve --background --listen 127.0.0.1:0",
 			"find gomirror: %w %s", errForeign, addr)
 	case daemon.Held(s.stateDir):
-		return nil, failf("gomirror status", "find gomirror: it runs but does not listen on %s yet", addr)
+		return nil, failf("gomirror doctor", "find gomirror: it runs but does not listen on %s yet", addr)
 	}
 	return c, nil
 }

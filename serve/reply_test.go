@@ -87,7 +87,7 @@ func TestErrorText(t *testing.T) {
 	}{
 		{"cause and hint", hinted{errors.New("disk full"), "free some space"}, 507, "disk full\ntry: free some space\n", 2, ""},
 		{"inner hint", fmt.Errorf("fetch x: %w", hinted{errors.New("no"), "do it"}), 502, "fetch x: no\ntry: do it\n", 2, ""},
-		{"fault without hint", errors.New("broken"), 502, "broken\ntry: gomirror status\n", 2, ""},
+		{"fault without hint", errors.New("broken"), 502, "broken\ntry: gomirror doctor\n", 2, ""},
 		{"not found without hint", errors.New("no such module"), 404, "no such module\n", 1, ""},
 		{"lines kept, blank ones not", errors.New("one\n\n \t\r\ntwo\r\n"), 404, "one\ntwo\n", 2, ""},
 		{"colours", errors.New("\x1b[31mred\x1b[0m\tcell"), 404, "?[31mred?[0m cell\n", 1, ""},
@@ -99,7 +99,7 @@ func TestErrorText(t *testing.T) {
 		{"long", hinted{errors.New(long), "the way out"}, 502, "", 8, "try: the way out"},
 		{"long, long hint", hinted{errors.New(long), long}, 502, "", 8, ""},
 		{"long without spaces", hinted{errors.New(strings.Repeat("日本", 1000)), "the way out"}, 502, "", 8, "try: the way out"},
-		{"many lines", errors.New(strings.Repeat("line\n", 100)), 502, "", 8, "try: gomirror status"},
+		{"many lines", errors.New(strings.Repeat("line\n", 100)), 502, "", 8, "try: gomirror doctor"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got := string(errorText(tc.err, tc.code))

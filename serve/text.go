@@ -21,7 +21,7 @@ const (
 func errorText(err error, code int) []byte {
 	hint := hintOf(err)
 	if hint == "" && code >= http.StatusInternalServerError {
-		hint = "gomirror status"
+		hint = "gomirror doctor"
 	}
 	lines := wrap(Redact(err.Error()))
 	var last []string

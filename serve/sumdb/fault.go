@@ -61,7 +61,7 @@ func (e *reachError) Error() string {
 }
 
 // Hint tells the one thing to do.
-func (e *reachError) Hint() string { return "gomirror status" }
+func (e *reachError) Hint() string { return "gomirror doctor" }
 
 // silenceError is why a question was given up.
 type silenceError struct{ limit time.Duration }

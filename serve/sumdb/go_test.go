@@ -126,7 +126,7 @@ func TestGoCommand(t *testing.T) {
 	}
 	// What was never looked up can't be had now, and go says why.
 	out, err := download(module.Version{Path: "example.com/tiny9", Version: "v1.0.0"})
-	if err == nil || !strings.Contains(out, "ask checksum database "+db.name) || !strings.Contains(out, "try: gomirror status") {
+	if err == nil || !strings.Contains(out, "ask checksum database "+db.name) || !strings.Contains(out, "try: gomirror doctor") {
 		t.Errorf("got %v\n%s", err, out)
 	}
 }
