@@ -60,7 +60,7 @@ func (o *Options) checkRunning() []Finding {
 		return say(OK, "", "gomirror runs on %s", cmp.Or(d.Status.Address, d.Addr))
 	case d.Held:
 		if pid := o.holder(); pid > 0 {
-			return say(Fail, o.kill(pid)+" && gomirror serve --background",
+			return say(Fail, o.killAndStart(pid),
 				"gomirror runs as process %d but does not answer on its control socket", pid)
 		}
 		return say(Fail, restart, "gomirror runs but does not answer on its control socket: %v", d.Err)
@@ -87,12 +87,13 @@ func (o *Options) holder() int {
 	return pid
 }
 
-// kill ends a process that may be stopped or stuck, which asks for more than SIGTERM.
-func (o *Options) kill(pid int) string {
+// killAndStart ends a process that may be stopped or stuck, which asks for more than
+// SIGTERM, and starts another once the system is through with the first.
+func (o *Options) killAndStart(pid int) string {
 	if o.GOOS == "windows" {
-		return fmt.Sprintf("taskkill /F /PID %d", pid)
+		return fmt.Sprintf("taskkill /F /PID %d && gomirror serve --background", pid)
 	}
-	return fmt.Sprintf("kill -9 %d", pid)
+	return fmt.Sprintf("kill -9 %d && sleep 1 && gomirror serve --background", pid)
 }
 
 // onNewPort starts a sidecar where nobody else listens.

@@ -52,9 +52,9 @@ func (o *Options) checkAnswer(ctx context.Context) []Finding {
 		}
 	}
 	if fastest > answerSlow {
-		return say(Warn, restart, "gomirror takes %v for what it has in its cache", fastest.Round(time.Millisecond))
+		return say(Warn, restart, "gomirror takes %s for what it has in its cache", ms(fastest))
 	}
-	return say(OK, "", "gomirror answers in %v", max(fastest.Round(time.Millisecond), time.Millisecond))
+	return say(OK, "", "gomirror answers in %s", ms(fastest))
 }
 
 // ending starts a sidecar anew that may not be able to stop by itself.
@@ -66,7 +66,7 @@ func (o *Options) ending(d Daemon) string {
 	if pid == 0 {
 		return restart
 	}
-	return o.kill(pid) + " && gomirror serve --background"
+	return o.killAndStart(pid)
 }
 
 // withoutURL is an error of net/http without the address, which the reader knows.
