@@ -1,0 +1,335 @@
+package doctor
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
+
+	"github.com/gomirror/gomirror/serve/credential"
+	"github.com/gomirror/gomirror/serve/credential/github"
+)
+
+// gitUser goes with a token. GitHub takes any.
+const gitUser = "x-access-token"
+
+// repository is where the code of a module is.
+type repository struct {
+	root string // import path
+	url  *url.URL
+}
+
+// origin retells the pull from the module's own repository, as git would do it: the
+// list of its refs, with the token that gomirror would show.
+func (x *explainer) origin(ctx context.Context) {
+	repo, ok := x.repository(ctx)
+	if !ok {
+		return
+	}
+	host := repo.url.Hostname()
+	owner, _, _ := strings.Cut(strings.TrimPrefix(repo.url.Path, "/"), "/")
+	token, err := x.token(ctx, host, owner)
+	if err != nil {
+		x.beyond("origin", AuthMissing, nil, hintOf(err, "gomirror auth login"), "the token for %s can't be read: %v", host, err)
+		return
+	}
+	at := *repo.url
+	at.Path = strings.TrimSuffix(at.Path, ".git") + ".git/info/refs"
+	at.RawQuery = "service=git-upload-pack"
+	r := x.ask(ctx, target{role: asGit, url: &at, needed: true}, http.MethodGet, func(req *http.Request) {
+		if !token.Empty() && req.URL.Scheme == "https" {
+			req.SetBasicAuth(gitUser, token.Reveal())
+		}
+	})
+	refs, ok := parseRefs(r.body)
+	switch {
+	case r.fault != nil:
+		x.beyond("origin", r.verdict(), nil, r.fault.fix, "%s", r.fault.text)
+	case r.status == http.StatusOK && ok:
+		x.tagged(repo, refs)
+	case r.status == http.StatusOK:
+		x.beyond("origin", UpstreamError, nil, "", "%s does not answer as a git host does", host)
+	default:
+		x.refused(ctx, repo, token, r)
+	}
+}
+
+// token is what gomirror would show to the host; empty where there is none.
+func (x *explainer) token(ctx context.Context, host, owner string) (credential.Token, error) {
+	if x.o.Tokens == nil {
+		return credential.Token{}, nil
+	}
+	token, err := x.o.Tokens.Token(ctx, host, owner)
+	if errors.Is(err, credential.ErrNone) {
+		return credential.Token{}, nil
+	}
+	return token, err
+}
+
+// fixedRepository is the repository that a path names.
+var fixedRepository = regexp.MustCompile(`^(?:(github\.com|bitbucket\.org)/[\w.-]+/[\w.-]+|[a-z0-9.-]+(?:/[\w.~-]+)+?\.git)(?:/|$)`)
+
+// repository finds where the module's code is.
+func (x *explainer) repository(ctx context.Context) (repository, bool) {
+	if m := fixedRepository.FindString(x.mod); m != "" {
+		root := strings.TrimSuffix(m, "/")
+		return repository{root, &url.URL{Scheme: "https", Host: hostOfPath(root), Path: root[len(hostOfPath(root)):]}}, true
+	}
+	if host := hostOfPath(x.mod); host == "github.com" || host == "bitbucket.org" {
+		x.step("resolve", Fail, nil, "%s names no repository", x.mod)
+		x.blame(NotFound, "gomirror doctor "+host+"/OWNER/NAME", "%s names no repository: that is %s/OWNER/NAME", x.mod, host)
+		return repository{}, false
+	}
+	at := &url.URL{Scheme: "https", Host: hostOfPath(x.mod), Path: x.mod[len(hostOfPath(x.mod)):], RawQuery: "go-get=1"}
+	r := x.ask(ctx, target{role: asGit, url: at, needed: true}, http.MethodGet, nil)
+	root, repo := importTag(r.body, x.mod)
+	switch u, err := url.Parse(repo); {
+	case r.fault != nil:
+		x.beyond("origin", r.verdict(), nil, r.fault.fix, "%s", r.fault.text)
+	case root == "" && r.status/100 == 2:
+		x.beyond("resolve", NotFound, nil, "", "the page https://%s names no repository for go", x.mod)
+	case root == "":
+		x.beyond("resolve", NotFound, nil, "", "https://%s answers %s, so go learns no repository of it", x.mod, r)
+	case err != nil || u.Scheme != "https":
+		x.beyond("resolve", NotFound, nil, "GOPRIVATE="+root+" go get "+x.name(), "https://%s names %s, and gomirror asks git by https alone", x.mod, oneLine(repo))
+	default:
+		u.User = nil
+		return repository{root, u}, true
+	}
+	return repository{}, false
+}
+
+func hostOfPath(path string) string {
+	host, _, _ := strings.Cut(path, "/")
+	return host
+}
+
+var (
+	metaTag     = regexp.MustCompile(`(?is)<meta\s[^>]*name=["']?go-import["']?[^>]*>`)
+	metaContent = regexp.MustCompile(`(?is)content=["']([^"']+)["']`)
+)
+
+// importTag reads the go-import tag of a page.
+func importTag(page []byte, modPath string) (root, repo string) {
+	for _, tag := range metaTag.FindAll(page, -1) {
+		m := metaContent.FindSubmatch(tag)
+		if m == nil {
+			continue
+		}
+		f := strings.Fields(string(m[1]))
+		if len(f) >= 3 && f[1] == "git" && (modPath == f[0] || strings.HasPrefix(modPath, f[0]+"/")) {
+			return f[0], f[2]
+		}
+	}
+	return "", ""
+}
+
+// refused finds out why a host does not list the refs of a repository.
+func (x *explainer) refused(ctx context.Context, repo repository, token credential.Token, r reply) {
+	host := repo.url.Hostname()
+	about := strings.TrimSuffix(host+repo.url.Path, ".git")
+	if x.o.GitHub != nil {
+		ctx, cancel := context.WithTimeout(ctx, askLimit)
+		defer cancel()
+		err := x.o.GitHub.Why(ctx, about, token.Secret)
+		access, ok := errors.AsType[*github.AccessError](err)
+		if ok && !(access.Foreign && host != "github.com") {
+			if x.o.Tokens != nil {
+				access.Held(token.Source, x.o.Tokens.Expiry(token), x.o.Now())
+			}
+			x.beyond("origin", verdictOfAccess(access), x.asStranger(token), x.accessFix(access), "%s", access.Error())
+			return
+		}
+	}
+	v := verdictOfStatus(r.status)
+	login := "gomirror auth login" + hostname(host)
+	switch {
+	case (v == NotFound || v == AuthMissing) && token.Empty():
+		x.beyond("origin", AuthMissing, nil, login, "%s answers %s: %s does not exist, or it is private and there is no token for %s", host, r, about, host)
+	case v == NotFound:
+		x.beyond("origin", NoAccess, nil, login, "%s answers 404 for both missing and forbidden: %s does not exist, or the token may not see it", host, about)
+	case v == AuthMissing:
+		x.beyond("origin", AuthExpired, nil, login, "%s does not accept the token", host)
+	default:
+		x.beyond("origin", v, nil, "", "%s answers %s about %s", host, r, about)
+	}
+}
+
+// asStranger says that no token was shown.
+func (x *explainer) asStranger(token credential.Token) []string {
+	if token.Empty() {
+		return []string{"asked without a token"}
+	}
+	return []string{"asked with the token of " + token.Place.String() + ", from " + token.Source}
+}
+
+// accessFix is the hint of a host's refusal as one command.
+func (x *explainer) accessFix(e *github.AccessError) string {
+	switch hint := e.Hint(); {
+	case e.Kind == github.RateLimit && !e.Until.IsZero():
+		return fmt.Sprintf("sleep %d", max(1, int(e.Until.Sub(x.o.Now()).Seconds())+1))
+	case e.Kind == github.Unreachable:
+		return "gomirror doctor --only network"
+	default:
+		return hint
+	}
+}
+
+// tagged looks the version up among the refs.
+func (x *explainer) tagged(repo repository, refs map[string]string) {
+	host := repo.url.Hostname()
+	mod, dir := x.moduleIn(repo, refs)
+	where := "root module"
+	if dir != "" {
+		where = "module in folder " + dir
+	}
+	pkg := x.asPackage(mod)
+	x.mod = mod
+	asked := x.version
+	tag := strings.TrimSuffix(asked, "+incompatible")
+	if dir != "" {
+		tag = dir + "/" + tag
+	}
+	versions := tagVersions(refs, dir, mod)
+	if asked == "" {
+		x.version = latestOf(versions)
+		x.step("origin", OK, nil, "repo %s, %s%s, %s", repo.root, where, pkg, cmp.Or("latest tag "+x.version, "no tags yet"))
+		return
+	}
+	commit, found := refs["refs/tags/"+tag]
+	branch, isBranch := refs["refs/heads/"+asked]
+	switch {
+	case found && isVersion(asked) && module.CheckPathMajor(asked, pathMajor(mod)) != nil:
+		x.majorSuffix(asked)
+	case found:
+		x.step("origin", OK, nil, "repo %s, %s%s, tag %s at commit %.12s", repo.root, where, pkg, tag, commit)
+	case isBranch && strings.Contains(asked, "/"):
+		x.step("origin", Fail, nil, "%s is a branch, and go asks no module proxy for one with a slash", asked)
+		x.blame(BadVersion, "go get "+x.mod+"@$(gomirror resolve "+x.mod+"@"+asked+")", "go asks no module proxy for the branch %s, for its slash", asked)
+	case isBranch:
+		x.step("origin", OK, nil, "repo %s, %s%s, branch %s at commit %.12s", repo.root, where, pkg, asked, branch)
+	case module.IsPseudoVersion(asked), commitForm.MatchString(asked):
+		x.step("origin", OK, nil, "repo %s, %s%s; whether it has the commit only a fetch can tell", repo.root, where, pkg)
+	default:
+		x.noTag(host, repo, dir, asked, refs, versions)
+	}
+}
+
+var commitForm = regexp.MustCompile(`^[0-9a-f]{7,40}$`)
+
+// moduleIn tells the module from the packages in it, by the tags: those of a module in
+// a folder begin with the folder.
+func (x *explainer) moduleIn(repo repository, refs map[string]string) (mod, dir string) {
+	for _, path := range prefixes(x.mod) {
+		prefix, major, _ := module.SplitPathVersion(path)
+		folder := strings.Trim(strings.TrimPrefix(prefix, repo.root), "/")
+		if folder == "" || !strings.HasPrefix(path, repo.root) {
+			if major != "" && path != repo.root {
+				return path, ""
+			}
+			continue
+		}
+		for ref := range refs {
+			if v, ok := strings.CutPrefix(ref, "refs/tags/"+folder+"/"); ok && semver.IsValid(v) {
+				return path, folder
+			}
+		}
+	}
+	return repo.root, ""
+}
+
+// tagVersions returns the versions of a module by the tags of its folder.
+func tagVersions(refs map[string]string, dir, mod string) []string {
+	prefix := "refs/tags/"
+	if dir != "" {
+		prefix += dir + "/"
+	}
+	var versions []string
+	for ref := range refs {
+		if v, ok := strings.CutPrefix(ref, prefix); ok && isVersion(v) && module.CheckPathMajor(v, pathMajor(mod)) == nil {
+			versions = append(versions, v)
+		}
+	}
+	semver.Sort(versions)
+	return versions
+}
+
+// majorSuffix says that path and version do not go together.
+func (x *explainer) majorSuffix(asked string) {
+	prefix, _, _ := module.SplitPathVersion(x.mod)
+	want := prefix
+	if major := semver.Major(asked); major != "v0" && major != "v1" {
+		want += "/" + major
+	}
+	x.step("origin", Fail, nil, "%s is a version of %s, not of %s", asked, want, x.mod)
+	x.blame(MajorSuffix, "go get "+want+"@"+asked, "the path of %s ends with its major version: %s", asked, want)
+}
+
+// noTag says which tags there are in place of the one that is not.
+func (x *explainer) noTag(host string, repo repository, dir, asked string, refs map[string]string, versions []string) {
+	if _, ok := refs["refs/tags/"+asked]; ok && dir != "" {
+		tag := dir + "/" + asked
+		x.beyond("origin", BadVersion, nil, fmt.Sprintf("git tag %s %s && git push origin %s", tag, asked, tag),
+			"the repository has the tag %s, and a module in the folder %s needs the tag %s", asked, dir, tag)
+		return
+	}
+	near := slices.Clone(versions[max(0, len(versions)-3):])
+	slices.Reverse(near)
+	if len(near) == 0 {
+		x.beyond("origin", BadVersion, nil, "go get "+x.mod+"@latest", "%s has no tag %s, and no other version", repo.root, asked)
+		return
+	}
+	x.beyond("origin", BadVersion, nil, "go get "+x.mod+"@"+latestOf(versions), "%s has no tag %s at %s; the last are %s", repo.root, asked, host, strings.Join(near, ", "))
+}
+
+// parseRefs reads git's list of refs: lines with their length before them, after one
+// that names the service (git-scm.com/docs/http-protocol).
+func parseRefs(body []byte) (refs map[string]string, ok bool) {
+	refs = make(map[string]string)
+	lines := bufio.NewReader(bytes.NewReader(body))
+	for {
+		var head [4]byte
+		if n, _ := lines.Read(head[:1]); n == 0 {
+			return refs, ok
+		}
+		for i := 1; i < len(head); i++ {
+			b, err := lines.ReadByte()
+			if err != nil {
+				return refs, ok
+			}
+			head[i] = b
+		}
+		size, err := strconv.ParseUint(string(head[:]), 16, 16)
+		if err != nil {
+			return refs, false
+		}
+		if size <= 4 {
+			continue
+		}
+		line := make([]byte, size-4)
+		for i := range line {
+			if line[i], err = lines.ReadByte(); err != nil {
+				return refs, ok
+			}
+		}
+		text, _, _ := strings.Cut(strings.TrimRight(string(line), "\n"), "\x00")
+		if strings.HasPrefix(text, "# service=git-upload-pack") {
+			ok = true
+			continue
+		}
+		if commit, ref, found := strings.Cut(text, " "); found && strings.HasPrefix(ref, "refs/") {
+			refs[strings.TrimSuffix(ref, "^{}")] = commit // a peeled tag comes behind its tag
+		}
+	}
+}
