@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gomirror/gomirror/cache"
+	"github.com/gomirror/gomirror/doctor"
 	"github.com/gomirror/gomirror/serve"
 	"github.com/gomirror/gomirror/serve/credential"
 	"github.com/gomirror/gomirror/serve/credential/github"
@@ -216,6 +217,7 @@ func (a *assembly) listen(stop func(), opts serveOptions) (err error) {
 		HopID:      a.hopID,
 		Get:        a.mirror.Get,
 		SumDB:      a.sums,
+		Cause:      func(err error) string { return string(doctor.VerdictOf(err)) },
 		Private:    upstream.MatchPrivate(a.private),
 		Hello:      hello,
 		Log:        a.log,
@@ -226,6 +228,7 @@ func (a *assembly) listen(stop func(), opts serveOptions) (err error) {
 	a.control, err = daemon.NewControl(daemon.ControlOptions{
 		StateDir: a.s.stateDir,
 		Status:   func() any { return a.status() },
+		Failures: func() any { return a.server.Failures() },
 		Stop:     stop,
 		Refresh:  a.refresh,
 		Resolve:  a.resolve,

@@ -16,6 +16,7 @@ type doctorOptions struct {
 	strict     bool
 	offline    bool
 	suggest    bool
+	last       bool
 	bundle     string // file to write, or ""
 }
 
@@ -23,15 +24,21 @@ type doctorOptions struct {
 func newDoctor(env *Env) *cobra.Command {
 	var opts doctorOptions
 	c := &cobra.Command{
-		Use:   "doctor",
+		Use:   "doctor [MODULE[@VERSION] | -]",
 		Short: "Find out why a pull failed, and the command that mends it",
 		Long: `Look at all that a pull through gomirror needs, and name the command that mends what is wrong.
 
+Of a MODULE, as it was pasted from wherever, retell the pull step by step and say why it
+fails. With - read what go printed: go build 2>&1 | gomirror doctor -
+
 It starts, fetches, writes and repairs nothing. The exit code is 0 if nothing failed, 4 if
 only tokens did, else 1.`,
-		Args: arguments(""),
-		RunE: func(c *cobra.Command, _ []string) error {
-			if opts.suggest {
+		Args: cobra.ArbitraryArgs, // what is pasted may have spaces
+		RunE: func(c *cobra.Command, args []string) error {
+			switch {
+			case opts.last || len(args) > 0:
+				return runDoctorPull(c.Context(), env, opts, args)
+			case opts.suggest:
 				return runSuggest(c.Context(), env, opts)
 			}
 			return runDoctor(c.Context(), env, opts)
@@ -43,6 +50,7 @@ only tokens did, else 1.`,
 	flags.BoolVar(&opts.strict, "strict", false, "a warning counts as a failure")
 	flags.BoolVar(&opts.offline, "offline", false, "ask nothing beyond this machine")
 	flags.BoolVar(&opts.suggest, "suggest", false, "measure the upstreams and print the order to ask them in")
+	flags.BoolVar(&opts.last, "last", false, "explain the last pulls that failed")
 	flags.StringVar(&opts.bundle, "bundle", "", "also write what was found to a zip `file`, without secrets and private names")
 	for _, name := range []string{"only", "skip"} {
 		// It can only fail for a flag that is not there.

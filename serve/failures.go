@@ -26,9 +26,9 @@ type Failure struct {
 	Times   int       `json:"times"`
 }
 
-// probe reports whether it may be one of the guesses by which the go command finds the
+// Probe reports whether it may be one of the guesses by which the go command finds the
 // module of a package. These fail by the hundred and are worth the least.
-func (f Failure) probe() bool {
+func (f Failure) Probe() bool {
 	key, err := cache.ParseKey(f.Key)
 	return err == nil && !key.Immutable() && (f.Status == http.StatusNotFound || f.Status == http.StatusGone)
 }
@@ -49,7 +49,7 @@ func (l *failures) add(f Failure) {
 		l.list = slices.Delete(l.list, i, i+1)
 	}
 	if len(l.list) >= failureLimit {
-		i := max(0, slices.IndexFunc(l.list, Failure.probe))
+		i := max(0, slices.IndexFunc(l.list, Failure.Probe))
 		l.list = slices.Delete(l.list, i, i+1)
 	}
 	l.list = append(l.list, f)
