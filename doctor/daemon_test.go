@@ -46,6 +46,7 @@ func TestHealthyMachine(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	m.start()
+	m.run("gomirror stop && gomirror serve --background") // what the pull has it fetch ahead ends
 	before, fetched := m.tree(), len(m.upstream.Requests())
 	reports := m.diagnose("D01 ok", "D02 ok", "D03 ok", "D04 ok", "D06 ok", "S01 ok", "S02 ok", "S03 ok", "A01 skipped", "A05 skipped", "C01 ok")
 	if after := m.tree(); after != before {
