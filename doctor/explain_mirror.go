@@ -35,7 +35,12 @@ func (x *explainer) upstreams(ctx context.Context) {
 	}
 	answers := x.askLists(ctx, proxies)
 	e, mod, ok := chosenAnswer(answers)
-	if ok {
+	switch asked := x.mod; {
+	case ok && !strings.HasPrefix(asked+"/", mod+"/"):
+		x.step("resolve", Fail, nil, "%s is a version of %s, not of %s", x.version, mod, asked)
+		x.blame(MajorSuffix, "go get "+mod+"@"+x.version, "the path of %s ends with its major version: %s", x.version, mod)
+		return
+	case ok:
 		x.step("resolve", OK, nil, "module %s%s, at %s", mod, x.asPackage(mod), e)
 		x.mod = mod
 		x.version1(ctx, e, answers.of(e, mod))
@@ -47,10 +52,21 @@ func (x *explainer) upstreams(ctx context.Context) {
 		x.step("upstream", OK, answers.lines(), "no upstream has it, so its origin is asked")
 		x.origin(ctx)
 	case v == NotFound:
-		x.beyond("upstream", NotFound, answers.lines(), "", "no upstream has a module %s", x.mod)
+		x.beyond("upstream", NotFound, answers.lines(), x.makePrivate(), "no upstream has a module %s: it is misspelt, or it is private and no pattern says so", x.mod)
 	default:
 		x.beyond("upstream", v, answers.lines(), fault.fix, "%s", fault.text)
 	}
+}
+
+// makePrivate is the command that has a module fetched from its origin alone.
+func (x *explainer) makePrivate() string {
+	parts := strings.SplitN(x.mod, "/", 3)
+	pattern := strings.Join(parts[:min(2, len(parts))], "/")
+	fix := "gomirror config set private " + quote(strings.Join(append(slices.Clone(x.o.Private), pattern), ","))
+	if x.o.Daemon().Running {
+		fix += " && " + restart
+	}
+	return fix + " && " + setUp
 }
 
 // asPackage says which part of what was asked for is no module.
@@ -165,6 +181,18 @@ func (x *explainer) version1(ctx context.Context, e upstream.Entry, versions []s
 	asked := x.version
 	if asked == "" && len(versions) > 0 {
 		x.version = latestOf(versions)
+	}
+	if old := asked + "+incompatible"; slices.Contains(versions, old) {
+		x.step("resolve", OK, nil, "%s is %s", asked, old)
+		x.version = old
+	}
+	if semver.IsValid(asked) && semver.Canonical(asked) != asked && semver.Build(asked) == "" {
+		// v1 and v1.5 go looks up in the list itself.
+		below := slices.DeleteFunc(slices.Clone(versions), func(v string) bool { return !strings.HasPrefix(v, asked+".") })
+		if latest := latestOf(below); latest != "" {
+			x.step("resolve", OK, nil, "%s is %s", asked, latest)
+			x.version = latest
+		}
 	}
 	if !x.resolveAt(ctx, e, asked, versions) {
 		return

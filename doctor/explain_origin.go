@@ -58,11 +58,24 @@ func (x *explainer) origin(ctx context.Context) {
 		x.beyond("origin", r.verdict(), nil, r.fault.fix, "%s", r.fault.text)
 	case r.status == http.StatusOK && ok:
 		x.tagged(repo, refs)
+		if x.pattern == "" && !token.Empty() {
+			x.unnamed(ctx, at)
+		}
 	case r.status == http.StatusOK:
 		x.beyond("origin", UpstreamError, nil, "", "%s does not answer as a git host does", host)
 	default:
 		x.refused(ctx, repo, token, r)
 	}
+}
+
+// unnamed tells of a repository that only the token may read and that no pattern calls
+// private.
+func (x *explainer) unnamed(ctx context.Context, at url.URL) {
+	if r := x.ask(ctx, target{role: asGit, url: &at, needed: true}, http.MethodGet, nil); r.fault != nil || r.status == http.StatusOK {
+		return
+	}
+	x.step("origin", Fail, nil, "strangers may not read it, and no pattern says that it is private")
+	x.blame(LeakRisk, x.makePrivate(), "%s is private, but no pattern says so: upstreams are asked for it", x.mod)
 }
 
 // token is what gomirror would show to the host; empty where there is none.

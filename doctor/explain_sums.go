@@ -51,6 +51,8 @@ func (x *explainer) checksums(ctx context.Context) {
 		x.step("checksum", Skipped, nil, "nobody has a checksum of it yet")
 	case len(sums) == 0:
 		x.step("checksum", Skipped, nil, "%s", asked)
+	case len(sums) == 1:
+		x.step("checksum", OK, nil, "%s has %s", sums[0].who, sums[0].h1)
 	default:
 		who := make([]string, len(sums))
 		for i, s := range sums {
@@ -75,6 +77,8 @@ func (x *explainer) database(ctx context.Context) (h1, why string) {
 		return "", "GONOSUMDB keeps it from the checksum database"
 	case x.o.Offline:
 		return "", "nobody is asked: offline"
+	case x.verdict == NotFound || x.verdict == BadVersion || x.verdict == MajorSuffix:
+		return "", "there is no such version"
 	case x.verdict.network():
 		return "", "not asked, as the upstream can't be"
 	}
