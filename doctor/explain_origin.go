@@ -49,6 +49,9 @@ func (x *explainer) origin(ctx context.Context) {
 	case r.fault != nil:
 		x.beyond("origin", r.verdict(), nil, r.fault.fix, "%s", r.fault.text)
 	case r.status == http.StatusOK && ok:
+		if x.otherCase(ctx, repo, token) {
+			return
+		}
 		x.tagged(repo, refs)
 		if x.pattern == "" && !token.Empty() {
 			x.unnamed(ctx, at)
@@ -58,6 +61,24 @@ func (x *explainer) origin(ctx context.Context) {
 	default:
 		x.refused(ctx, repo, token, r)
 	}
+}
+
+// otherCase tells of capitals that the host does not mind and go does: its go.mod, and
+// all who import it, have one of the names.
+func (x *explainer) otherCase(ctx context.Context, repo repository, token credential.Token) bool {
+	if x.o.GitHub == nil || repo.url.Hostname() != "github.com" {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
+	is, err := x.o.GitHub.Name(ctx, repo.root, token.Secret)
+	if err != nil || is == repo.root || !strings.EqualFold(is, repo.root) {
+		return false // one that was renamed keeps the path in its go.mod, mostly
+	}
+	right := is + strings.TrimPrefix(x.mod, repo.root)
+	x.step("origin", Fail, nil, "the repository is %s, not %s", is, repo.root)
+	x.blame(CaseMismatch, "go get "+Target{Path: right, Version: x.version}.String(), "go tells capitals apart: the module is %s, not %s", right, x.mod)
+	return true
 }
 
 // unnamed tells of a repository that only the token may read and that no pattern calls
