@@ -157,6 +157,9 @@ func (w *wallet) judgeOwner(p probe) []Finding {
 		}
 		return say(Fail, login(credential.Place{Host: p.place.Host}), "there is no token for %s, which the setting private names", p.place)
 	}
+	if p.held.account.Lacks() != "" {
+		return nil // A03 tells, and it can't see anything without
+	}
 	for org, url := range p.held.account.SSO {
 		if strings.EqualFold(org, p.place.Owner) {
 			return say(Fail, "open "+url+" and then again", "the organisation %s wants the token authorised for its single sign-on", org)

@@ -10,7 +10,8 @@ import (
 // checkDatabase looks which names the checksum database hears of, and by which way.
 func (o *Options) checkDatabase(g Go) []Finding {
 	name, _, hasURL := strings.Cut(strings.TrimSpace(g.Now.GOSUMDB), " ")
-	if _, err := note.NewVerifier(name); err != nil && name != "off" && name != g.Builtin.GOSUMDB && !alias(name, g.Builtin.GOSUMDB) {
+	if name != "off" && !knownDatabase(name, g.Builtin.GOSUMDB) {
+		_, err := note.NewVerifier(name)
 		return say(Fail, o.unset("GOSUMDB")+" && "+o.setUpFix(), "GOSUMDB=%s is no checksum database that go knows: %v", name, err)
 	}
 	if tokens := o.tokenFor(); len(tokens) > 0 && len(o.private(g)) == 0 {
@@ -37,6 +38,12 @@ func (o *Options) checkDatabase(g Go) []Finding {
 		return say(Warn, setUp, "GOSUMDB=%s is asked past gomirror, so it can't be asked without a network", shown(g.Now.GOSUMDB))
 	}
 	return say(OK, "", "%s hears of public modules only, by way of gomirror", database(name))
+}
+
+// knownDatabase reports whether go knows the key of a database, or is told it.
+func knownDatabase(name, builtin string) bool {
+	_, err := note.NewVerifier(name)
+	return err == nil || name == builtin || alias(name, builtin)
 }
 
 // alias reports whether a name is the one that go knows beside its default database:

@@ -131,7 +131,11 @@ func (n *network) way(v *visit, visits []*visit) string {
 	case v.fault.layer == "proxy":
 		return n.restarted("export " + n.proxyVariable(v.url) + "=http://PROXY:PORT")
 	case v.role == asDatabase && strings.TrimSpace(n.o.Go().Own.GOSUMDB) == v.url.Host && v.url.Host == goDatabase:
-		return "go env -w GOSUMDB=" + goDatabaseAlias
+		fix := n.restarted(n.o.assign("GOSUMDB", goDatabaseAlias))
+		if namesUs(n.o.Go().Now.GOPROXY) {
+			fix += " && " + setUp // go asks an alias past us until then
+		}
+		return fix
 	case v.fault.kind == "name" || v.fault.kind == "page":
 		return browse(n.o.GOOS) + " http://" + v.url.Host + "/"
 	case v.fault.layer == "tcp" || v.fault.layer == "dns" || v.fault.layer == "tls":

@@ -114,6 +114,9 @@ func (n *network) databaseURL() *url.URL {
 	if len(fields) == 0 || fields[0] == "off" {
 		return nil
 	}
+	if builtin := n.o.Go().Builtin.GOSUMDB; builtin != "" && !knownDatabase(fields[0], builtin) {
+		return nil // E06 tells
+	}
 	at, _, _ := strings.Cut(fields[0], "+") // NAME+HASH+KEY
 	if len(fields) > 1 {
 		at = fields[1]
