@@ -25,6 +25,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gomirror/gomirror/doctor"
 	"github.com/gomirror/gomirror/serve/credential"
 	"github.com/gomirror/gomirror/serve/upstream"
 )
@@ -56,6 +57,10 @@ type Env struct {
 
 	// Secrets is the keychain; the zero one means the system's.
 	Secrets credential.Keychain
+
+	// Look changes what doctor looks at; nil leaves it as it is. Tests have it put in
+	// what no process can change: resolvers, a hosts file, a disk that is full.
+	Look func(doctor.Options) doctor.Options
 
 	globals // set by the root's flags
 }

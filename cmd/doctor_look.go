@@ -54,7 +54,7 @@ func (e *Env) lookAround(ctx context.Context, offline bool) (doctor.Options, err
 	if err != nil {
 		dir = ""
 	}
-	return doctor.Options{
+	look := doctor.Options{
 		Dir: dir, Getenv: e.Getenv, Environ: e.Environ, Exec: e.Exec, LookPath: exec.LookPath, Now: e.Now,
 		GOOS: runtime.GOOS, Exe: exe, Version: buildVersion().Version,
 		StateDir: s.stateDir, CacheDir: s.cacheDir, ConfigFile: s.file,
@@ -69,7 +69,11 @@ func (e *Env) lookAround(ctx context.Context, offline bool) (doctor.Options, err
 		}),
 		Keychain: keychain, GitHub: client,
 		Dial: e.Dial, Lookup: e.Lookup, HTTPProxy: http.ProxyFromEnvironment,
-	}, nil
+	}
+	if e.Look != nil {
+		look = e.Look(look)
+	}
+	return look, nil
 }
 
 // lookAtGo asks the go command what it uses now, what it would use without gomirror,
@@ -100,6 +104,9 @@ func (e *Env) lookAtGo(ctx context.Context) (g doctor.Go) {
 	asking.Go(func() { g.Builtin, errs[2] = e.askGo(ctx, g.Path, unset, "GOENV=off") })
 	asking.Wait()
 	if g.Err = cmp.Or(errs...); g.Err != nil {
+		if ctx.Err() != nil {
+			g.Err = ctx.Err() // that we killed it says less
+		}
 		return g
 	}
 	g.File, g.FileErr = readGoEnvFile(g.Now.GOENV)

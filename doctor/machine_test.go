@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asGomirror) != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
-		os.Exit(cmd.Run(ctx, cmd.OSEnv()))
+		os.Exit(cmd.Run(ctx, inLab(cmd.OSEnv())))
 	}
 	os.Exit(m.Run())
 }

@@ -13,10 +13,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -98,29 +100,38 @@ func (l *Lab) Roots() *x509.CertPool {
 // Dial connects to an address of the lab. Ports 80 and 443 are the lab's at whatever
 // address, so that a lie of a resolver leads nowhere; all others are real.
 func (l *Lab) Dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	dial := (&net.Dialer{}).DialContext
-	at, err := netip.ParseAddrPort(addr)
-	if err != nil {
+	if _, err := netip.ParseAddrPort(addr); err != nil {
 		return l.dialName(ctx, network, addr)
 	}
-	if at.Port() != 80 && at.Port() != 443 {
-		return dial(ctx, network, addr)
+	real, err := l.Where(addr)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", err)}
+	}
+	return (&net.Dialer{}).DialContext(ctx, "tcp", real)
+}
+
+// Where returns the real address that stands for one of the lab, ENETUNREACH if there is
+// no route to it. Another process can dial it.
+func (l *Lab) Where(addr string) (real string, err error) {
+	at, err := netip.ParseAddrPort(addr)
+	if err != nil || at.Port() != 80 && at.Port() != 443 {
+		return addr, nil
 	}
 	l.mu.Lock()
 	h := l.byAddr[at.Addr().Unmap()]
 	l.mu.Unlock()
 	if h == nil {
-		return dial(ctx, "tcp", l.closed)
+		return l.closed, nil
 	}
-	switch state := h.port(at.Addr()); state {
+	switch h.port(at.Addr()) {
 	case Closed:
-		return dial(ctx, "tcp", l.closed)
+		return l.closed, nil
 	case Swallows:
-		return dial(ctx, "tcp", l.Hole())
+		return l.Hole(), nil
 	case NoRoute:
-		return nil, &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", syscall.ENETUNREACH)}
+		return "", syscall.ENETUNREACH
 	}
-	return dial(ctx, "tcp", h.listener(at.Port()))
+	return h.listener(at.Port()), nil
 }
 
 // dialName is for who has the name looked up by the dialer, as net/http has.
@@ -140,6 +151,27 @@ func (l *Lab) dialName(ctx context.Context, network, addr string) (net.Conn, err
 		}
 	}
 	return nil, err
+}
+
+// Mend makes all well again, but for what hosts serve: one resolver that tells the truth,
+// and hosts that can be reached and prove themselves.
+func (l *Lab) Mend() {
+	l.mu.Lock()
+	l.resolvers = l.resolvers[:1]
+	first, hosts := l.resolvers[0], slices.Collect(maps.Values(l.hosts))
+	l.mu.Unlock()
+	first.mu.Lock()
+	first.all = Truth
+	clear(first.answer)
+	first.mu.Unlock()
+	for _, h := range hosts {
+		h.mu.Lock()
+		h.v4, h.v6, h.only, h.tls, h.leaf, h.clock = Open, Open, 0, Sound, nil, 0
+		h.mu.Unlock()
+	}
+	if err := os.Truncate(l.HostsFile, 0); err != nil {
+		l.tb.Error(err)
+	}
 }
 
 // Lookup is the system's resolver: the hosts file, then one DNS server after the
