@@ -38,15 +38,16 @@ var (
 	// pageFolder is a page about the repository that names no ref.
 	pageFolder = regexp.MustCompile(`^(?:-/|issues|pulls?|discussions|actions|releases|tags|branches|commits|wiki|security|settings|graphs|network|activity|tree)(?:/|$)`)
 
+	// documented is a page of a site that documents modules: a host behind a host. An
+	// element like yaml.v3 is none.
+	documented = regexp.MustCompile(`^[\w-]+(?:\.[\w-]+)+/(?:mod/)?(([\w-]+(?:\.[\w-]+)*\.[a-z]{2,})/.+)$`)
+
 	// bareVersion is a version without its v.
 	bareVersion = regexp.MustCompile(`^\d+\.\d+(\.\d+)?([-+].*)?$`)
 
 	// goWords are commands that people copy with what they name.
 	goWords = regexp.MustCompile(`^(?:\$\s*)?(?:go\s+(?:get|install|mod\s+download|list(?:\s+-m)?)\s+)?(?:-[\w=.]+\s+)*(?:require\s+|import\s+)?`)
 )
-
-// pageSites show documentation of modules: behind their name stands the path.
-var pageSites = []string{"docs.example.org/", "www.docs.example.org/", "doc.example.org/", "www.doc.example.org/"}
 
 // ParseTarget reads a module as people paste it: a path, an address of a page, of a
 // git repository or of a proxy's file, a line of go.mod, go.sum or of source, or a go
@@ -89,7 +90,8 @@ func parseAddress(word string) (t Target, err error) {
 	if m := scpForm.FindStringSubmatch(word); m != nil && !strings.Contains(word, "://") {
 		word = m[1] + "/" + m[2]
 	}
-	if _, after, ok := strings.Cut(word, "://"); ok {
+	_, after, page := strings.Cut(word, "://")
+	if page {
 		if key, ok := proxyFile(after); ok {
 			mod := key.Module()
 			return Target{Path: mod.Path, Version: mod.Version}, nil
@@ -102,10 +104,8 @@ func parseAddress(word string) (t Target, err error) {
 	}
 	word, _, _ = strings.Cut(word, "#")
 	word, _, _ = strings.Cut(word, "?")
-	for _, site := range pageSites {
-		if after, ok := strings.CutPrefix(word, site); ok {
-			return parseDocumentation(after), nil
-		}
+	if m := documented.FindStringSubmatch(word); page && m != nil && !strings.HasSuffix(m[2], ".git") {
+		return parseDocumentation(m[1]), nil
 	}
 	if key, ok := proxyFile(word); ok {
 		mod := key.Module()
@@ -123,7 +123,7 @@ func parseAddress(word string) (t Target, err error) {
 
 // parseDocumentation reads PATH[@VERSION][/PACKAGE].
 func parseDocumentation(word string) Target {
-	word = strings.TrimRight(strings.TrimPrefix(word, "mod/"), "/")
+	word = strings.TrimRight(word, "/")
 	before, after, ok := strings.Cut(word, "@")
 	if !ok {
 		return Target{Path: word}

@@ -34,6 +34,7 @@ func TestParseTarget(t *testing.T) {
 		{"GitLab", "https://gitlab.com/group/sub/billing/-/tree/main/pkg", "gitlab.com/group/sub/billing/pkg@main"},
 		{"a folder that is called tree", "example.com/a/b/tree/c", "example.com/a/b/tree/c"},
 		{"documentation", "https://docs.example.org/github.com/acme/billing@v1.9.0/sub#Type", "github.com/acme/billing/sub@v1.9.0"},
+		{"a module that looks like documentation", "example.com/foo.bar/baz", "example.com/foo.bar/baz"},
 		{"go get", "go get github.com/acme/billing@v1.9.0", "github.com/acme/billing@v1.9.0"},
 		{"go get -u", "$ go get -u github.com/acme/billing", "github.com/acme/billing"},
 		{"go install", "go install github.com/acme/billing/cmd/bill@latest", "github.com/acme/billing/cmd/bill"},
