@@ -34,7 +34,7 @@ func unpackerOf(procs int) *Store {
 func TestHashIsDirhash(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	rnd := rand.New(rand.NewPCG(7, 8))
-	for round := range 12 {
+	for round := range 4 {
 		var buf bytes.Buffer
 		z := zip.NewWriter(&buf)
 		for i := range rnd.IntN(400) {
