@@ -27,8 +27,11 @@ const (
 // sidecar alone, and no upstream can be to blame or be asked.
 func (o *Options) checkAnswer(ctx context.Context) []Finding {
 	d := o.Daemon()
-	if d.Proof != daemon.Ours || d.URL == "" {
+	switch {
+	case d.Proof != daemon.Ours || d.URL == "":
 		return say(Skipped, "", "nothing on that address is known to be gomirror")
+	case d.Held && !d.Running: // it came to hang after it had proved itself
+		return say(Skipped, "", "gomirror does not answer on its control socket, see D01")
 	}
 	key := heldInfo(ctx, cmp.Or(d.Status.Cache.Dir, o.CacheDir), upstream.MatchPrivate(d.Status.Private))
 	ctx, cancel := context.WithTimeout(ctx, answerLimit)

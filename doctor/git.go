@@ -142,7 +142,7 @@ func mended(version string) bool {
 // it; those of the go command do, where gomirror is down or a pattern is kept from it.
 func (o *Options) judgeGitConfig(ctx context.Context, git string, private []string) (found []Finding, detail []string) {
 	if _, err := o.Exec(ctx, "/", o.Environ(), git, "config", "--list", "--name-only"); err != nil {
-		return say(Warn, "git config --global --edit", "git can't read its own settings: %v", err), nil
+		return say(Warn, o.editGitConfig(err), "git can't read its own settings: %v", err), nil
 	}
 	// They end with 1 where nothing is set.
 	rules, _ := o.Exec(ctx, "/", o.Environ(), git, "config", "--get-regexp", `^url\..*\.insteadof$`)
@@ -163,6 +163,19 @@ func (o *Options) judgeGitConfig(ctx context.Context, git string, private []stri
 		return nil, append(detail, "git asks "+bare(text)+" for passwords")
 	}
 	return nil, append(detail, "git has nobody to ask for passwords, which matters only to what go fetches past gomirror")
+}
+
+// editGitConfig opens the file of settings that git can't read. git itself would not: it
+// reads them first.
+func (o *Options) editGitConfig(err error) string {
+	_, file, named := strings.Cut(err.Error(), " in file ")
+	switch {
+	case !named:
+		return "git config --global --edit"
+	case o.GOOS == "windows":
+		return "notepad " + quote(file)
+	}
+	return "${EDITOR:-vi} " + quote(file)
 }
 
 // bare is a URL of git's without the password that some people write into it.

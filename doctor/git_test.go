@@ -68,7 +68,7 @@ git config --global credential.helper store`)
 	m.cure("N02", doctor.Warn, "git asks https://relay.example/https://github.com/ in place of github.com", "git config --global --unset-all ")
 
 	m.run(`cp .gitconfig good; echo '[broken' >> .gitconfig`)
-	if f := m.diagnose("N02 warn")["N02"].Findings[0]; !strings.Contains(f.Text, "bad config line") || f.Fix != "git config --global --edit" {
+	if f := m.diagnose("N02 warn")["N02"].Findings[0]; !strings.Contains(f.Text, "bad config line") || f.Fix != "${EDITOR:-vi} "+m.path(".gitconfig") {
 		t.Errorf("got %+v", f)
 	}
 	m.run(`cp good .gitconfig`)
