@@ -14,9 +14,9 @@ import (
 	"github.com/gomirror/gomirror/doctor/doctortest"
 )
 
-// TestWholeHealthy has set-ups of all kinds in which nothing is wrong.
-func TestWholeHealthy(t *testing.T) {
-	t.Parallel()
+// testHealthy has set-ups of all kinds in which nothing is wrong.
+func testHealthy(t *testing.T) {
+	hub := newHub(t)
 	for _, test := range []struct {
 		name  string
 		set   func(*whole) // before gomirror is started
@@ -106,8 +106,10 @@ func TestWholeHealthy(t *testing.T) {
 		}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			w := newWhole(t, test.set)
+			w := newWhole(t, func(w *whole) {
+				w.shared = hub
+				test.set(w)
+			})
 			if test.after != nil {
 				test.after(w)
 			}
@@ -122,9 +124,8 @@ func TestWholeHealthy(t *testing.T) {
 	}
 }
 
-// TestWholePairs has two things wrong at once: neither hides the other.
-func TestWholePairs(t *testing.T) {
-	t.Parallel()
+// testPairs has two things wrong at once: neither hides the other.
+func testPairs(t *testing.T) {
 	all := slices.Concat(goFaults(), machineFaults(), authFaults(), nameFaults(), connectionFaults(), proxyFaults(), tlsFaults(), answerFaults())
 	named := func(name string) fault {
 		i := slices.IndexFunc(all, func(f fault) bool { return f.name == name })
@@ -158,9 +159,8 @@ func TestWholePairs(t *testing.T) {
 	}
 }
 
-// TestWholeDead has a network in which nothing answers, in its slowest forms.
-func TestWholeDead(t *testing.T) {
-	t.Parallel()
+// testDead has a network in which nothing answers, in its slowest forms.
+func testDead(t *testing.T) {
 	w := newWhole(t, nil)
 	const limit = 6 * time.Second
 	for _, test := range []struct {

@@ -7,7 +7,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httputil"
@@ -19,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gomirror/gomirror/doctor"
 	"github.com/gomirror/gomirror/doctor/doctortest"
 	"github.com/gomirror/gomirror/serve/githosttest"
 )
@@ -30,7 +28,7 @@ type whole struct {
 	*machine
 	lab                                         *doctortest.Lab
 	mirror, second, sums, github, api, codeload *doctortest.Host
-	hub                                         *githosttest.Host
+	hub, shared                                 *githosttest.Host // shared is the hub of several machines
 
 	first   map[string]string // the variables of the shell before gomirror env
 	well    map[string]string // those after it
@@ -95,12 +93,20 @@ func (w *whole) serveModules() {
 // useToken has a token for acme stored, and acme be private.
 func (w *whole) useToken() {
 	w.t.Helper()
-	w.hub = githosttest.New(w.t)
-	w.hub.Repo(w.t, "github.com/acme/x", map[string]string{"go.mod": "module github.com/acme/x\n"}, "v1.0.0")
-	w.hub.Private("github.com/acme")
-	w.hub.Account(canary, sound())
+	if w.hub = w.shared; w.hub == nil {
+		w.hub = newHub(w.t)
+	}
 	w.serveModules()
 	w.run(storing + "=acme gomirror --insecure-storage; gomirror config set private github.com/acme")
+}
+
+// newHub is a GitHub with a repository of acme, which ann's token sees.
+func newHub(t *testing.T) *githosttest.Host {
+	hub := githosttest.New(t)
+	hub.Repo(t, "github.com/acme/x", map[string]string{"go.mod": "module github.com/acme/x\n"}, "v1.0.0")
+	hub.Private("github.com/acme")
+	hub.Account(canary, sound())
+	return hub
 }
 
 // sound is the account of a token with which all is well.
@@ -155,6 +161,7 @@ func (w *whole) reset() {
 		w.hub.Intercept(nil)
 	}
 	file := w.path("config", "gomirror", "config.toml")
+	w.tryRun("kill -CONT $(cat state/gomirror/pid)") // who hangs can't be stopped
 	asFirst := maps.Equal(w.vars, w.well) && w.settled() == w.state0
 	w.machine.vars, w.blanks = maps.Clone(w.well), nil
 	w.run(`rm -rf clock full goenv .gitconfig bin/code cache/gomirror/download
@@ -215,54 +222,26 @@ func (w *whole) ask() map[string]report {
 	return reports
 }
 
-// complaint is one thing that a doctor has to say: "N01 fail text -> fix".
-type complaint struct{ id, status, text, fix string }
-
-func (c complaint) String() string {
-	return fmt.Sprintf("%s %s %s -> %s", c.id, c.status, c.text, c.fix)
-}
-
-// wanted reads "N01 fail part of the text -> part of the fix".
-func wanted(line string) complaint {
-	head, fix, _ := strings.Cut(line, " -> ")
-	fields := strings.SplitN(head, " ", 3)
-	c := complaint{id: fields[0], status: fields[1], fix: fix}
-	if len(fields) > 2 {
-		c.text = fields[2]
-	}
-	return c
-}
-
-func (c complaint) meets(want complaint) bool {
-	return c.id == want.id && c.status == want.status && strings.Contains(c.text, want.text) && strings.Contains(c.fix, want.fix)
-}
-
-// complaints returns what is wrong, in the order of the checks' names.
-func complaints(reports map[string]report) (all []complaint) {
-	for _, id := range slices.Sorted(maps.Keys(reports)) {
-		for _, f := range reports[id].Findings {
-			if f.Status == doctor.Fail || f.Status == doctor.Warn {
-				all = append(all, complaint{id, string(f.Status), f.Text, f.Fix})
-			}
-		}
-	}
-	return all
-}
-
-// TestWhole has one doctor look at all, with one thing wrong at a time. The groups have
-// machines of their own and mostly wait, so some run at once whatever -parallel is.
+// TestWhole has one doctor look at all: one fault at a time, two, none, and a network that
+// is dead. The groups have machines of their own and mostly wait, so some run at once
+// whatever -parallel is.
 func TestWhole(t *testing.T) {
 	t.Parallel()
-	groups := map[string][]fault{
-		"go": goFaults(), "machine": machineFaults(), "tokens": authFaults(), "proxies": proxyFaults(),
-		"names": nameFaults(), "connections": connectionFaults(), "TLS": tlsFaults(), "answers": answerFaults(),
-	}
+	suffering := func(faults []fault) func(*testing.T) { return func(t *testing.T) { sufferAll(t, faults) } }
 	var all sync.WaitGroup
 	slots := make(chan struct{}, 3) // more would have the go command miss its own limits
-	for name, faults := range groups {
+	for _, group := range []struct {
+		name string
+		run  func(*testing.T)
+	}{ // the longest first
+		{"healthy", testHealthy}, {"names", suffering(nameFaults())}, {"connections", suffering(connectionFaults())},
+		{"machine", suffering(machineFaults())}, {"answers", suffering(answerFaults())}, {"dead", testDead},
+		{"go", suffering(goFaults())}, {"TLS", suffering(tlsFaults())}, {"proxies", suffering(proxyFaults())},
+		{"pairs", testPairs}, {"tokens", suffering(authFaults())},
+	} {
 		slots <- struct{}{}
 		all.Go(func() { // ends with the tests of the group
-			t.Run(name, func(t *testing.T) { sufferAll(t, faults) })
+			t.Run(group.name, group.run)
 			<-slots
 		})
 	}
