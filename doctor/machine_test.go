@@ -80,6 +80,7 @@ func newMachine(t *testing.T) *machine {
 		"GOPATH": m.path("gopath"), "GOENV": m.path("goenv"), "GOFLAGS": "-modcacherw",
 		"GOPROXY": m.upstream.URL, "GOSUMDB": m.upstream.SumDBKey(), "GOTOOLCHAIN": "local",
 		"DBUS_SESSION_BUS_ADDRESS": "unix:path=" + m.path("nobus"), "GIT_CONFIG_NOSYSTEM": "1",
+		"GORACE": "atexit_sleep_ms=0", // each command under the race detector would sleep a second
 	}
 	return m
 }
