@@ -90,7 +90,7 @@ func newPuller(t *testing.T) *puller {
 		"HOME="+home, "LOCALAPPDATA="+home, "GORACE=atexit_sleep_ms=0",
 		"XDG_CONFIG_HOME="+filepath.Join(home, "config"),
 		"XDG_CACHE_HOME="+filepath.Join(home, "cache"),
-		"XDG_STATE_HOME="+filepath.Join(home, "state"),
+		"XDG_STATE_HOME="+filepath.Join(home, "state"), "GORACE="+atOnce,
 		"GOPATH="+filepath.Join(home, "go"), "GOFLAGS=-modcacherw", "GOTOOLCHAIN=local", "GOTELEMETRY=off",
 		"GOPROXY="+u.URL, "GOSUMDB="+u.SumDBKey(), "GOMIRROR_NETWORK_CA_FILE="+u.CAFile)
 	return p

@@ -35,7 +35,7 @@ func (l *leakLab) newHome(netrc bool) *leakHome {
 	}
 	h.environ = []string{
 		"PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir(), "HOME=" + h.dir, "GORACE=atexit_sleep_ms=0",
-		"XDG_CONFIG_HOME=" + h.dir + "/config", "XDG_CACHE_HOME=" + h.dir + "/cache", "XDG_STATE_HOME=" + h.dir + "/state",
+		"XDG_CONFIG_HOME=" + h.dir + "/config", "XDG_CACHE_HOME=" + h.dir + "/cache", "XDG_STATE_HOME=" + h.dir + "/state", "GORACE=" + atOnce,
 		// What is built is the same everywhere, so it is built once.
 		"GOCACHE=" + l.dir + "/gocache", "GOFLAGS=-modcacherw -trimpath -mod=mod",
 		"GOENV=off", "GOWORK=off", "GOTOOLCHAIN=local", "GOTELEMETRY=off", "CGO_ENABLED=0",

@@ -36,7 +36,9 @@ func TestNoLeakOrigin(t *testing.T) {
 		{name: "e410", origin: status(410)},
 		{name: "e500", origin: status(500)},
 		{name: "e503", origin: status(503)},
-		{name: "page", origin: func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("<html>\n<body>Please log in</body>\n</html>\n")) }},
+		{name: "page", origin: func(w http.ResponseWriter, _ *http.Request) {
+			w.Write([]byte("<html>\n<body>Please log in</body>\n</html>\n"))
+		}},
 		{name: "elsewhere", origin: func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://login.example.com/", http.StatusFound)
 		}},

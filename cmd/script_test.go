@@ -13,7 +13,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/gomirror/gomirror/serve/githosttest"
 	"github.com/gomirror/gomirror/serve/proxytest"
+	"github.com/gomirror/gomirror/serve/upstream"
 )
 
 func TestMain(m *testing.M) {
@@ -21,7 +23,11 @@ func TestMain(m *testing.M) {
 		"gomirror": func() {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			os.Exit(Run(ctx, OSEnv()))
+			code := Run(ctx, OSEnv())
+			if os.Getenv(upstream.AskpassVariable) != "" {
+				githosttest.Exit(code)
+			}
+			os.Exit(code)
 		},
 		"keyring-item": printItem,
 		"on-terminal":  onTerminal,
@@ -29,6 +35,10 @@ func TestMain(m *testing.M) {
 	maps.Copy(programs, guardPrograms())
 	testscript.Main(m, programs)
 }
+
+// atOnce has a program under the race detector end without a sleep of a second, which
+// some thousand commands of the scripts would take.
+const atOnce = "atexit_sleep_ms=0"
 
 // TestScript runs testdata/script: gomirror, the go command and the shells as a user
 // has them, in a home folder of their own.
@@ -60,6 +70,7 @@ func scriptParams(t *testing.T, dir string) testscript.Params {
 			e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "h", "config"))
 			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, "h", "cache"))
 			e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "h", "state"))
+			e.Setenv("GORACE", atOnce)
 			e.Setenv("GOPATH", filepath.Join(e.WorkDir, "h", "go"))
 			e.Setenv("GOCACHE", strings.TrimSpace(string(gocache)))
 			e.Setenv("GOTOOLCHAIN", "local")

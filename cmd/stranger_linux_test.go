@@ -103,7 +103,7 @@ func (s *strangers) command(ts *testscript.TestScript, uid string, argv []string
 	env := []string{
 		"PATH=" + filepath.Join(s.dir, "bin") + ":" + ts.Getenv("PATH"),
 		"HOME=" + home, "TMPDIR=" + home, "WORK=" + ts.Getenv("WORK"), // by WORK a script's end finds what it left
-		"XDG_CONFIG_HOME=" + home + "/config", "XDG_CACHE_HOME=" + home + "/cache", "XDG_STATE_HOME=" + home + "/state",
+		"XDG_CONFIG_HOME=" + home + "/config", "XDG_CACHE_HOME=" + home + "/cache", "XDG_STATE_HOME=" + home + "/state", "GORACE=" + atOnce,
 		"GOPATH=" + home + "/go", "GOCACHE=" + home + "/gocache", "GOTOOLCHAIN=local", "GOTELEMETRY=off",
 		"SSL_CERT_FILE=" + s.dir + "/ca.pem",
 	}

@@ -20,9 +20,9 @@ import (
 func TestMain(m *testing.M) {
 	if handle, ok := os.LookupEnv(AskpassVariable); ok && len(os.Args) == 2 {
 		if err := Askpass(handle, os.Args[1], os.Stdout); err != nil {
-			os.Exit(1)
+			githosttest.Exit(1)
 		}
-		os.Exit(0)
+		githosttest.Exit(0)
 	}
 	if strings.HasPrefix(filepath.Base(os.Args[0]), "fakego") {
 		fakeGo(os.Args[1:])
