@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -106,7 +107,7 @@ func machineFaults() []fault {
 			kill(w.t, w.pid(), syscall.SIGKILL)
 			w.await(func() bool { return !w.holds() })
 		}, "D01 fail gomirror does not run -> " + start, nil, true},
-		{"hangs", func(w *whole) { kill(w.t, w.pid(), syscall.SIGSTOP) }, "D01 fail does not answer on its control socket -> kill -9", nil, true},
+		{"hangs", (*whole).freeze, "D01 fail does not answer on its control socket -> kill -9", nil, true},
 		{"foreign listener", func(w *whole) {
 			w.run("gomirror stop")
 			l, err := net.Listen("tcp", w.address())
@@ -191,17 +192,14 @@ func (w *whole) suffer(faults ...fault) {
 		f.set(w)
 		want, may = append(want, wanted(f.want)), append(may, f.also...)
 	}
-	got := complaints(w.ask())
+	got, wrong := w.alarms(want, may)
 	for _, c := range want {
 		if !slices.ContainsFunc(got, func(g complaint) bool { return g.meets(c) }) {
 			w.t.Errorf("got  %v\nwant %s", got, c)
 		}
 	}
-	for _, c := range got {
-		allowed := slices.ContainsFunc(want, c.meets) || slices.ContainsFunc(may, func(line string) bool { return c.meets(wanted(line)) })
-		if !allowed {
-			w.t.Errorf("false alarm: %s", c)
-		}
+	for _, c := range wrong {
+		w.t.Errorf("false alarm: %s", c)
 	}
 	if len(faults) > 1 || !faults[0].cure || w.t.Failed() {
 		return
@@ -210,16 +208,54 @@ func (w *whole) suffer(faults ...fault) {
 	w.cure(got[i])
 }
 
+// freeze stops gomirror, and waits until all of its threads have heard of it, where the
+// system tells.
+func (w *whole) freeze() {
+	w.t.Helper()
+	pid := w.pid()
+	kill(w.t, pid, syscall.SIGSTOP)
+	w.await(func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		return !slices.ContainsFunc(threads, func(name string) bool {
+			text, err := os.ReadFile(name)
+			return err == nil && !strings.Contains(string(text), ") T ")
+		})
+	})
+}
+
+// alarms returns what the doctor complains of, and what of that is neither wanted nor may
+// be. A machine so busy that go, or the lab's DNS, misses its time is asked once more.
+func (w *whole) alarms(want []complaint, may []string) (got, wrong []complaint) {
+	w.t.Helper()
+	for range 3 {
+		got = complaints(w.ask())
+		wrong = slices.DeleteFunc(slices.Clone(got), func(c complaint) bool {
+			return slices.ContainsFunc(want, c.meets) || slices.ContainsFunc(may, func(line string) bool { return c.meets(wanted(line)) })
+		})
+		if !slices.ContainsFunc(wrong, complaint.starved) {
+			break
+		}
+		w.t.Logf("too busy: %v", wrong)
+	}
+	return got, wrong
+}
+
+// starved reports whether a complaint is of time alone, of which no fault here makes go
+// lack any.
+func (c complaint) starved() bool {
+	return c.id == "E02" && strings.Contains(c.text, "does not end") || c.id[0] == 'A' && strings.Contains(c.fix, "--only N01")
+}
+
 // cure runs a fix. Where a new address comes of it, the shell has to hear of that too, as
 // the doctor then says.
 func (w *whole) cure(c complaint) {
 	w.t.Helper()
 	fix := strings.NewReplacer(w.blanks...).Replace(c.fix)
 	w.fix(fix)
-	left := complaints(w.ask())
+	left, _ := w.alarms(nil, nil)
 	if len(left) == 1 && left[0].id == "E03" && c.id != "E03" {
 		w.fix(left[0].fix)
-		left = complaints(w.ask())
+		left, _ = w.alarms(nil, nil)
 	}
 	if len(left) > 0 || w.verdict != 0 {
 		w.t.Errorf("after %s: exit code %d and %v", fix, w.verdict, left)

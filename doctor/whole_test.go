@@ -258,7 +258,7 @@ func sufferAll(t *testing.T, faults []fault) {
 			w.lab.Host(name)
 		}
 	})
-	if got := complaints(w.ask()); len(got) > 0 {
+	if got, _ := w.alarms(nil, nil); len(got) > 0 {
 		t.Fatalf("while all is well: %v", got)
 	}
 	for _, f := range faults {
@@ -269,7 +269,7 @@ func sufferAll(t *testing.T, faults []fault) {
 		w.machine.t = t
 		w.reset()
 	}
-	if got := complaints(w.ask()); len(got) > 0 {
+	if got, _ := w.alarms(nil, nil); len(got) > 0 {
 		t.Errorf("when all is mended: %v", got)
 	}
 	t.Logf("the longest doctor took %v", w.longest)
