@@ -100,11 +100,7 @@ func (d *Direct) run(ctx context.Context, c child) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a folder for %s: %w", what, err)
 	}
-	defer func() {
-		if err := os.RemoveAll(box); err != nil {
-			d.opts.Log.Debug("temporary folder stays", "dir", box, "err", err)
-		}
-	}()
+	defer d.removeBox(box)
 	pass := d.opts.Tunnel.open()
 	defer pass.hangUp()
 	if c.local {
@@ -186,6 +182,12 @@ func (d *Direct) box(goMod string) (string, error) {
 		return "", err
 	}
 	return box, nil
+}
+
+func (d *Direct) removeBox(box string) {
+	if err := os.RemoveAll(box); err != nil {
+		d.opts.Log.Debug("temporary folder stays", "dir", box, "err", err)
+	}
 }
 
 // watch calls stalled once with the limit that the child has passed in silence. stop

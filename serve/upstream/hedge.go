@@ -46,22 +46,29 @@ func withSpare(ctx context.Context) context.Context { return context.WithValue(c
 // thinking.
 const restAfter = 10 * time.Second
 
+// pauseAfter is how long so many questions may be silent before another.
+func pauseAfter(live int, patience time.Duration) time.Duration {
+	if live == maxAsks {
+		return max(restAfter, 3*patience)
+	}
+	return 3 * patience
+}
+
 // ask puts one question to the upstream, and puts it again beside the first while
 // there is silence: after the upstream's patience, and after four times that. One
 // that fails while another keeps silent makes room for one more. The first good answer
 // counts; the other requests are cancelled.
 func (q *pull) ask(ctx context.Context, missing *rest) (best *answer, err error) {
 	var live []*answer // asked, and silent so far
+	var asked int
 	answers, over := make(chan *answer), make(chan struct{})
 	defer func() {
 		close(over)
+		live = slices.DeleteFunc(live, func(a *answer) bool { return a == best })
 		for _, a := range live {
-			if a != best {
-				a.cancel(nil)
-			}
+			a.cancel(nil)
 		}
 	}()
-	asked := 0
 	again := func(ctx context.Context) {
 		a := newAnswer(ctx, q.proxy, q.until)
 		live, asked = append(live, a), asked+1
@@ -79,17 +86,17 @@ func (q *pull) ask(ctx context.Context, missing *rest) (best *answer, err error)
 		}()
 	}
 	again(ctx)
-	var silence <-chan time.Time
+	var silence <-chan time.Time // nil until the first is written, and while nothing more may be asked
 	written, patience := live[0].watch.written, q.proxy.health.patience()
 	for len(live) > 0 {
 		select {
 		case a := <-answers:
-			if a.err == nil {
+			if err = a.err; err == nil {
 				return a, nil
 			}
 			a.cancel(nil)
 			live = slices.DeleteFunc(live, func(l *answer) bool { return l == a })
-			if err = a.err; !transient(err) {
+			if !transient(err) {
 				return nil, err
 			}
 			if written == nil {
@@ -99,16 +106,11 @@ func (q *pull) ask(ctx context.Context, missing *rest) (best *answer, err error)
 			written, silence = nil, time.After(patience)
 		case <-silence:
 			silence = nil
-			switch {
-			case asked == allAsks:
-			case len(live) == maxAsks:
+			if asked < allAsks && len(live) == maxAsks {
 				live[maxAsks-1].cancel(nil) // and is followed by another when that is noticed
-			default:
+			} else if asked < allAsks {
 				again(withSpare(ctx))
-				silence = time.After(3 * patience)
-				if len(live) == maxAsks {
-					silence = time.After(max(restAfter, 3*patience))
-				}
+				silence = time.After(pauseAfter(len(live), patience))
 			}
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
