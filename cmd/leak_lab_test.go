@@ -106,9 +106,9 @@ func (l *leakLab) standIns() {
 	gone.Close()
 	l.states = map[string]string{"up": "", "down": gone.Addr().String()}
 	for state, answer := range map[string]http.HandlerFunc{
-		"404":     func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "not found", 404) },
-		"403":     func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "refused", 403) },
-		"500":     func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "broken", 500) },
+		"404":     func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "not found", http.StatusNotFound) },
+		"403":     func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "refused", http.StatusForbidden) },
+		"500":     func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "broken", http.StatusInternalServerError) },
 		"stalled": hangUp(100 * time.Millisecond),
 		"reset":   hangUp(0),
 	} {

@@ -29,7 +29,6 @@ type world struct {
 	own                                 doctor.GoEnv
 	resolver                            *doctortest.Resolver
 	proxy                               *doctortest.Proxy
-	proxyURL                            string
 	gitProxy                            string
 }
 
