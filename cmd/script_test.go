@@ -70,7 +70,6 @@ func scriptParams(t *testing.T, dir string) testscript.Params {
 			e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "h", "config"))
 			e.Setenv("XDG_CACHE_HOME", filepath.Join(e.WorkDir, "h", "cache"))
 			e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "h", "state"))
-			e.Setenv("GORACE", atOnce)
 			e.Setenv("GOPATH", filepath.Join(e.WorkDir, "h", "go"))
 			e.Setenv("GOCACHE", strings.TrimSpace(string(gocache)))
 			e.Setenv("GOTOOLCHAIN", "local")

@@ -47,6 +47,8 @@ func Explain(ctx context.Context, o Options, t Target, show func(Step)) Explanat
 	x.classify()
 	x.local()
 	switch {
+	case x.unsure != nil:
+		x.step("upstream", Skipped, nil, "nobody is asked: %s may be private", x.mod)
 	case o.Offline:
 		x.unasked()
 	case x.pattern != "":
@@ -54,7 +56,9 @@ func Explain(ctx context.Context, o Options, t Target, show func(Step)) Explanat
 	default:
 		x.upstreams(ctx)
 	}
-	x.checksums(ctx)
+	if x.unsure == nil {
+		x.checksums(ctx)
+	}
 	x.goView()
 	return x.end()
 }
@@ -69,6 +73,7 @@ type explainer struct {
 	mod     string // the module, once it is known; before that a package perhaps
 	version string // canonical, once it is known
 	pattern string // by which it is private; "" if it is public
+	unsure  error  // why that can't be told
 	held    bool   // gomirror or go has all files of the version
 	goMod   string // text of its go.mod, if that was had
 
@@ -114,6 +119,13 @@ func (x *explainer) classify() {
 	g := x.o.Go()
 	x.pattern = x.matching(x.o.private(g))
 	detail := slices.Clone(x.target.Notes)
+	if x.unsure = cmp.Or(x.o.SettingsErr, g.Err); x.unsure != nil && x.pattern == "" {
+		// A pattern that was not read must not cost a name.
+		x.step("classify", Fail, detail, "what is private can't be told: %v", x.unsure)
+		x.blame(GoSettings, "gomirror doctor --only go", "what is private can't be told: %v", x.unsure)
+		return
+	}
+	x.unsure = nil
 	if x.pattern == "" {
 		x.step("classify", OK, detail, "public: no private pattern matches -> upstreams, checksum database")
 		return

@@ -3,6 +3,8 @@ package doctor
 import (
 	"regexp"
 	"strings"
+
+	"golang.org/x/mod/module"
 )
 
 var (
@@ -15,19 +17,46 @@ var (
 	wantedGo = regexp.MustCompile(`(?:requires go >= |it needs go )(\d+\.\d+(?:\.\d+)?)`)
 )
 
+// ours reports whether a hint in go's output is one that a sidecar gives. Any server
+// can write such a line, so it may hold nothing of theirs: who copies a fix runs it.
+func ours(hint, name string) bool {
+	switch hint {
+	case "gomirror doctor", "gomirror status", "gomirror auth login", "gomirror auth status", restart,
+		"gomirror stop && " + restart, "gomirror refresh " + name, "gomirror refresh " + name + " --accept-moved":
+		return module.CheckPath(strings.SplitN(name+"@", "@", 2)[0]) == nil && plainWord.MatchString(name)
+	}
+	return ssoPage.MatchString(hint)
+}
+
+// ssoPage is where GitHub has a token authorised for an organisation.
+var ssoPage = regexp.MustCompile(`^open https://github\.com/orgs/[\w.-]+/sso(\?authorization_request=[\w%=.~-]+)?( and then again)?$`)
+
+// plainWord is what means nothing to any shell.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./@+~!-]*$`)
+
+// goGet is the command that takes another path, which a stranger's go.mod may have
+// named; "" if that is none.
+func goGet(path, version string) string {
+	target := Target{Path: path, Version: version}.String()
+	if module.CheckPath(path) != nil || !plainWord.MatchString(target) || strings.HasPrefix(path, "-") {
+		return ""
+	}
+	return "go get " + target
+}
+
 // fixOfText is the one command for what go complains of, as far as its text tells.
 func fixOfText(c Complaint) string {
 	name := Target{Path: c.Module, Version: c.Version}.String()
-	if m := tryLine.FindStringSubmatch(c.Text); m != nil {
+	if m := tryLine.FindStringSubmatch(c.Text); m != nil && ours(m[1], name) {
 		return m[1]
 	}
 	switch c.Verdict {
 	case CaseMismatch, PathMismatch, MajorSuffix:
 		if m := declared.FindStringSubmatch(c.Text); m != nil {
-			return "go get " + Target{Path: m[1], Version: c.Version}.String()
+			return goGet(m[1], c.Version)
 		}
 		if m := majorPath.FindStringSubmatch(c.Text); m != nil && pathOK(m[1]) {
-			return "go get " + Target{Path: m[1], Version: c.Version}.String()
+			return goGet(m[1], c.Version)
 		}
 	case GoTooOld:
 		if m := wantedGo.FindStringSubmatch(c.Text); m != nil {

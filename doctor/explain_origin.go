@@ -31,7 +31,13 @@ func (x *explainer) origin(ctx context.Context) {
 	}
 	host := repo.url.Hostname()
 	owner, _, _ := strings.Cut(strings.TrimPrefix(repo.url.Path, "/"), "/")
-	token, err := x.token(ctx, host, owner)
+	var token credential.Token
+	var err error
+	if x.pattern != "" || strings.EqualFold(hostOfPath(x.mod), host) {
+		// Not for what the page of some other host leads to: anybody can name any
+		// repository there.
+		token, err = x.token(ctx, host, owner)
+	}
 	if err != nil {
 		x.beyond("origin", AuthMissing, nil, hintOf(err, "gomirror auth login"), "the token for %s can't be read: %v", host, err)
 		return
@@ -66,7 +72,7 @@ func (x *explainer) origin(ctx context.Context) {
 // otherCase tells of capitals that the host does not mind and go does: its go.mod, and
 // all who import it, have one of the names.
 func (x *explainer) otherCase(ctx context.Context, repo repository, token credential.Token) bool {
-	if x.o.GitHub == nil || repo.url.Hostname() != "github.com" {
+	if host := hostOfPath(repo.root); x.o.GitHub == nil || host != "github.com" || !token.Empty() && token.Place.Host != host {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, askLimit)
@@ -77,7 +83,7 @@ func (x *explainer) otherCase(ctx context.Context, repo repository, token creden
 	}
 	right := is + strings.TrimPrefix(x.mod, repo.root)
 	x.step("origin", Fail, nil, "the repository is %s, not %s", is, repo.root)
-	x.blame(CaseMismatch, "go get "+Target{Path: right, Version: x.version}.String(), "go tells capitals apart: the module is %s, not %s", right, x.mod)
+	x.blame(CaseMismatch, goGet(right, x.version), "go tells capitals apart: the module is %s, not %s", right, x.mod)
 	return true
 }
 

@@ -101,7 +101,7 @@ func (x *explainer) resolveAt(ctx context.Context, e upstream.Entry, asked strin
 		x.beyond("resolve", v, nil, fix, "%s answers %s about %s", e, r, x.name())
 		return false
 	}
-	if is := infoVersion(r.body); is != "" && is != x.version {
+	if is := infoVersion(r.body); is != x.version && isVersion(is) {
 		x.step("resolve", OK, nil, "%s is %s", x.version, is)
 		x.version = is
 	}
@@ -131,7 +131,7 @@ func (x *explainer) checkGoMod(step string, detail []string) bool {
 		is := mod.Module.Mod.Path
 		if v := verdictOfNames(x.mod, is); v != Fine {
 			x.step(step, Fail, detail, "its go.mod says that it is %s, not %s", is, x.mod)
-			x.blame(v, "go get "+Target{Path: is, Version: x.version}.String(), "the module calls itself %s, not %s", is, x.mod)
+			x.blame(v, goGet(is, x.version), "the module calls itself %s, not %s", is, x.mod)
 			return false
 		}
 	}

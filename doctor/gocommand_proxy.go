@@ -108,6 +108,9 @@ func silent(entry string) bool {
 // private returns all patterns that the user or the sidecar has for private modules.
 func (o *Options) private(g Go) []string {
 	all := slices.Concat(o.Private, o.Daemon().Status.Private, listed(g.Own.GOPRIVATE), listed(g.Own.GONOPROXY))
+	if g.Err != nil { // then these are all that is known of the shell's
+		all = slices.Concat(all, listed(o.Getenv("GOPRIVATE")), listed(o.Getenv("GONOPROXY")))
+	}
 	slices.Sort(all)
 	return slices.Compact(all)
 }
