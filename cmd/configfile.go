@@ -3,6 +3,7 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -16,9 +17,9 @@ import (
 // readConfigFile reads config.toml: values by dotted key. An unknown key is an
 // error, for a misspelt `private` would send private names to a mirror.
 func readConfigFile(file string) (map[string]any, error) {
-	text, err := os.ReadFile(file)
+	text, err := readConfigText(file)
 	if err != nil {
-		return nil, fmt.Errorf("read the configuration: %w", err)
+		return nil, err
 	}
 	values, err := parseConfig(file, string(text))
 	if err != nil {
@@ -30,6 +31,55 @@ func readConfigFile(file string) (map[string]any, error) {
 		}
 	}
 	return values, nil
+}
+
+// readConfigText returns what config.toml says. Of what is no file it reads nothing: a
+// pipe would keep every command waiting for its other end.
+func readConfigText(file string) ([]byte, error) {
+	f, err := openRegular(file)
+	if errors.Is(err, errNotRegular) {
+		return nil, failf("mv "+shellWord(file)+" "+shellWord(file+".old"), "read the configuration: %s is no regular file", file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	return text, nil
+}
+
+// shellWord quotes a path for a command that is shown, where it needs that.
+func shellWord(path string) string {
+	if !strings.ContainsAny(path, " \t\n'\"$&|;<>()*?[]#~`!{}") {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}
+
+// errNotRegular is a folder, a pipe, a socket or a device where a file should be.
+var errNotRegular = errors.New("no regular file")
+
+// openRegular opens a file, or what a link to one names, and waits for nobody.
+func openRegular(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|nonBlocking, 0)
+	if err != nil { // a socket can't be opened at all
+		if info, statErr := os.Stat(name); statErr == nil && !info.Mode().IsRegular() {
+			err = errNotRegular
+		}
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errNotRegular
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // parseConfig parses TOML into values by dotted key.

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -21,8 +22,9 @@ const bundleLog = 256 << 10
 
 // bundleDoc tells what a bundle holds.
 type bundleDoc struct {
-	File  string       `json:"file"`
-	Files []bundleFile `json:"files"`
+	File    string       `json:"file"`
+	Files   []bundleFile `json:"files"`
+	LeftOut []leftOut    `json:"left_out,omitempty"`
 }
 
 // bundleFile is one file in it, redacted.
@@ -31,6 +33,12 @@ type bundleFile struct {
 	Bytes   int    `json:"bytes"`
 	What    string `json:"what"`
 	content []byte
+}
+
+// leftOut is a file that could have been in it.
+type leftOut struct {
+	Name string `json:"name"`
+	Why  string `json:"why"`
 }
 
 // checkBundle refuses at once what writeBundle would refuse after some seconds.
@@ -70,7 +78,7 @@ func newBundle(ctx context.Context, env *Env, look doctor.Options, doc doctorDoc
 	}{
 		{"doctor.json", "what the checks found", doc},
 		{"version.json", "which gomirror this is", buildVersion()},
-		{"go-env.json", "what go env says, with and without gomirror env", map[string]doctor.GoEnv{"now": g.Now, "without": g.Own, "builtin": g.Builtin}},
+		{"go-env.json", "what go env says, with and without gomirror env", map[string]doctor.GoEnv{"now": shownGoEnv(g.Now), "without": shownGoEnv(g.Own), "builtin": shownGoEnv(g.Builtin)}},
 	} {
 		content, err := json.MarshalIndent(part.doc, "", "  ")
 		if err != nil {
@@ -86,42 +94,71 @@ func newBundle(ctx context.Context, env *Env, look doctor.Options, doc doctorDoc
 			}
 		}
 	}
-	if content, err := os.ReadFile(look.ConfigFile); err == nil {
-		add("config.toml", "the settings", content)
+	if look.SettingsErr == nil {
+		if content, err := readConfigText(look.ConfigFile); err == nil {
+			add("config.toml", "the settings", content)
+		}
+	} else if _, err := os.Lstat(look.ConfigFile); err == nil {
+		b.LeftOut = append(b.LeftOut, leftOut{"config.toml", "can't be read, so its private names can't be hidden"})
 	}
 	add(logFile, "the end of the log", logTail(filepath.Join(look.StateDir, logFile)))
 	return b, nil
 }
 
+// goEnvNames is what `go env -json` names, on any architecture. What else begins with
+// GO may be anybody's: GOOGLE_CREDENTIALS.
+const goEnvNames = ` AR CC CGO_CFLAGS CGO_CPPFLAGS CGO_CXXFLAGS CGO_ENABLED CGO_FFLAGS CGO_LDFLAGS CXX FC GCCGO
+ GO111MODULE GO386 GOAMD64 GOARCH GOARM GOARM64 GOAUTH GOBIN GOCACHE GOCACHEPROG GODEBUG GOENV GOEXE GOEXPERIMENT
+ GOFIPS140 GOFLAGS GOGCCFLAGS GOHOSTARCH GOHOSTOS GOINSECURE GOMIPS GOMIPS64 GOMOD GOMODCACHE GONOPROXY GONOSUMDB
+ GOOS GOPATH GOPPC64 GOPRIVATE GOPROXY GORISCV64 GOROOT GOSUMDB GOTELEMETRY GOTELEMETRYDIR GOTMPDIR GOTOOLCHAIN
+ GOTOOLDIR GOVCS GOVERSION GOWASM GOWORK PKG_CONFIG `
+
+// otherNames are what go once read and people still set, and what decides about the
+// network and the terminal.
+const otherNames = ` GONOSUMCHECK GONOVERIFY HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY SSL_CERT_FILE SSL_CERT_DIR
+ LANG LC_ALL TERM SHELL CI `
+
+// envUserinfo is userinfo in the value of a variable, in which nothing is quoted.
+var envUserinfo = regexp.MustCompile(`://[^/\s]*@`)
+
 // environment lists what decides how go and gomirror reach others. Of what may be a
 // secret only the name is told.
 func environment(env *Env) []byte {
+	known := strings.Fields(goEnvNames + otherNames)
 	var lines []string
 	for _, kv := range env.Environ() {
 		name, value, _ := strings.Cut(kv, "=")
 		upper := strings.ToUpper(name)
-		switch {
-		case slices.ContainsFunc([]string{"TOKEN", "SECRET", "PASSWORD", "KEY"}, func(part string) bool { return strings.Contains(upper, part) }):
-			if !strings.HasPrefix(upper, "GO") && !strings.HasPrefix(upper, "GITHUB_") && !strings.HasPrefix(upper, "GH_") {
-				continue
-			}
-			value = "(set)"
-		case upper == originalsVar: // base64, in which nothing can be found and hidden
-			value = "(set)"
-		case strings.HasPrefix(upper, "GO"), strings.HasSuffix(upper, "_PROXY"), strings.HasPrefix(upper, "SSL_CERT_"),
-			slices.Contains([]string{"LANG", "LC_ALL", "TERM", "SHELL", "CI"}, upper):
-		default:
+		if upper == tokenVariable || !slices.Contains(known, upper) && !strings.HasPrefix(upper, "GOMIRROR_") {
 			continue
 		}
-		lines = append(lines, name+"="+value+"\n")
+		if upper == originalsVar || maySecret(upper) { // the first is base64, in which nothing can be found and hidden
+			value = "REDACTED"
+		}
+		lines = append(lines, name+"="+envUserinfo.ReplaceAllString(value, "://REDACTED@")+"\n")
 	}
 	slices.Sort(lines)
 	return []byte(strings.Join(lines, ""))
 }
 
+// maySecret reports whether a variable has a name that secrets have.
+func maySecret(name string) bool {
+	return slices.ContainsFunc([]string{"TOKEN", "SECRET", "KEY", "CRED", "AUTH", "PASS"}, func(part string) bool {
+		return strings.Contains(name, part)
+	})
+}
+
+// shownGoEnv hides a GOAUTH that is a command, which may have a token as argument.
+func shownGoEnv(e doctor.GoEnv) doctor.GoEnv {
+	if !slices.Contains([]string{"", "off", "netrc"}, e.GOAUTH) {
+		e.GOAUTH = "REDACTED"
+	}
+	return e
+}
+
 // logTail returns the last whole lines of a file.
 func logTail(name string) []byte {
-	f, err := os.Open(name)
+	f, err := openRegular(name)
 	if err != nil {
 		return nil
 	}
@@ -147,6 +184,11 @@ func (b *bundleDoc) print(env *Env) error {
 	fmt.Fprintf(env.Stdout, "\n%s gets, without secrets and names of private modules:\n", b.File)
 	for _, f := range b.Files {
 		if _, err := fmt.Fprintf(env.Stdout, "  %-16s %9s  %s\n", f.Name, size(int64(f.Bytes)), f.What); err != nil {
+			return err
+		}
+	}
+	for _, f := range b.LeftOut {
+		if _, err := fmt.Fprintf(env.Stdout, "  %-16s %9s  %s\n", f.Name, "left out", f.Why); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/adrg/xdg"
 
@@ -28,10 +29,10 @@ type hideRule struct {
 }
 
 // userinfo is a password in a URL, or what may be one; bareUserinfo one in the address
-// of a proxy without its scheme.
+// of a proxy without its scheme. Both go up to the last @: a password may hold others.
 var (
-	userinfo     = regexp.MustCompile(`://[^/\s"'@]+@`)
-	bareUserinfo = regexp.MustCompile(`\b[^/\s"'=,|@:]+:[^/\s"'@:]+@`)
+	userinfo     = regexp.MustCompile(`://(?:[^/\s"]|\\")*@`)
+	bareUserinfo = regexp.MustCompile(`\b[^/\s"'=,|@:]+:[^/\s"',|]+@`)
 )
 
 // newHider goes by all patterns that anything here treats as private, and by the
@@ -39,15 +40,24 @@ var (
 func newHider(env *Env, look doctor.Options) *hider {
 	g, status := look.Go(), look.Daemon().Status
 	h := &hider{words: map[string]string{}}
-	lists := []string{env.Getenv("GOPRIVATE"), env.Getenv("GONOPROXY"), env.Getenv("GONOSUMDB")}
+	lists := []string{env.Getenv("GOPRIVATE"), env.Getenv("GONOPROXY"), env.Getenv("GONOSUMDB"),
+		env.Getenv("GOMIRROR_PRIVATE"), env.Getenv("GOMIRROR_NETWORK_HOSTS")}
+	named := []string{env.Getenv("GOINSECURE"), env.Getenv("GOVCS")}
 	for _, e := range []doctor.GoEnv{g.Now, g.Own} {
 		lists = append(lists, e.GOPRIVATE, e.GONOPROXY, e.GONOSUMDB)
+		named = append(named, e.GOINSECURE, e.GOVCS)
 	}
 	var all []string
 	for _, list := range lists {
 		all = append(all, patterns(list)...)
 	}
-	all = unite(look.Private, status.Private, all)
+	for _, list := range named {
+		all = append(all, namedPatterns(list)...)
+	}
+	all = unite(look.Private, look.Hosts, status.Private, all)
+	if look.SettingsErr != nil {
+		all = unite(all, salvage(look.ConfigFile))
+	}
 	var owners, hosts, logins []string
 	entries, _ := look.Tokens.Places() // which A01 tells about
 	for _, e := range entries {
@@ -74,6 +84,55 @@ func newHider(env *Env, look doctor.Options) *hider {
 	return h
 }
 
+// namedPatterns returns the patterns of GOINSECURE or GOVCS, which has the names of
+// programs after them. What means all modules names none.
+func namedPatterns(list string) []string {
+	var out []string
+	for _, p := range patterns(list) {
+		p, _, _ = strings.Cut(p, ":")
+		if !slices.Contains([]string{"*", "public", "private"}, p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// listStart begins a setting that names what is private, anyStart any line of TOML.
+var (
+	listStart = regexp.MustCompile(`(?i)^\W*(?:network\W*\.\W*)?(?:private|hosts)\W`)
+	anyStart  = regexp.MustCompile(`^\s*(?:[\w."'-]+\s*=|\[[\w. ]+\])`)
+)
+
+// salvage finds what a config.toml that can't be read would hide: an error or a log
+// may tell it. It takes every word there for a name.
+func salvage(file string) []string {
+	text, err := readConfigText(file)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	within := false
+	for line := range strings.Lines(string(text)) {
+		if at := listStart.FindString(line); at != "" {
+			within, line = true, line[len(at):]
+		} else if anyStart.MatchString(line) {
+			within = false
+		}
+		if within {
+			out = append(out, slices.DeleteFunc(strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t\r\n\"',=#", r) }),
+				func(word string) bool { return !strings.ContainsAny(word, "./") })...)
+		}
+	}
+	for i, word := range out { // the brackets of the list, not those of a glob
+		word = strings.TrimPrefix(word, "[")
+		if strings.Count(word, "]") > strings.Count(word, "[") {
+			word = strings.TrimSuffix(word, "]")
+		}
+		out[i] = word
+	}
+	return out
+}
+
 // isForge reports whether a host is public knowledge: what lies there is not.
 func isForge(host string) bool {
 	return slices.Contains([]string{"github.com", "gitlab.com", "bitbucket.org"}, strings.ToLower(host))
@@ -82,8 +141,8 @@ func isForge(host string) bool {
 // add hides names where they stand as words.
 func (h *hider) add(kind string, names []string) {
 	for _, name := range names {
-		if strings.Trim(name, "*?.") == "" || strings.ContainsAny(name, `[]\`) {
-			continue
+		if !strings.ContainsFunc(withoutClasses(name), func(r rune) bool { return !strings.ContainsRune("*?.", r) }) {
+			continue // it would be any word
 		}
 		h.rules = append(h.rules, hideRule{regexp.MustCompile(`(?i)\b` + strings.TrimPrefix(globRegexp(name), `\b`) + `\b`), kind})
 	}
@@ -112,17 +171,63 @@ func globRegexp(elem string) string {
 		return `[^/\s"'@,;]+`
 	}
 	var b strings.Builder
-	for _, r := range elem {
-		switch {
-		case r == '*':
-			b.WriteString(`[^/\s"'@,;]*`)
-		case r == '?':
-			b.WriteString(`[^/\s"'@,;]`)
-		case r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z':
-			b.WriteString(`!?` + string(r))
-		default:
-			b.WriteString(regexp.QuoteMeta(string(r)))
+	for elem != "" {
+		if class, rest, ok := globClass(elem); ok {
+			b.WriteString(`!?` + class)
+			elem = rest
+			continue
 		}
+		if len(elem) > 1 && elem[0] == '\\' { // the next one stands for itself
+			elem = elem[1:]
+		} else if elem[0] == '*' || elem[0] == '?' {
+			b.WriteString(`[^/\s"'@,;]` + strings.TrimPrefix(elem[:1], "?"))
+			elem = elem[1:]
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(elem)
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' {
+			b.WriteString(`!?`)
+		}
+		b.WriteString(regexp.QuoteMeta(string(r)))
+		elem = elem[n:]
+	}
+	return b.String()
+}
+
+// classStart is a class of path.Match with what is in it: characters and ranges.
+var classStart = regexp.MustCompile(`^\[(\^?)((?:(?:\\.|[^\]\\-])(?:-(?:\\.|[^\]\\-]))?)+)\]`)
+
+// globClass returns the class that elem begins with as one of a regular expression.
+// What path.Match would refuse is none.
+func globClass(elem string) (class, rest string, ok bool) {
+	m := classStart.FindStringSubmatch(elem)
+	if m == nil {
+		return "", "", false
+	}
+	// Of a backslash before a letter a regular expression would make something else, and
+	// of "[" the start of [:name:].
+	in := regexp.MustCompile(`\\([A-Za-z0-9])`).ReplaceAllString(m[2], "$1")
+	in = regexp.MustCompile(`\\?([\[^])`).ReplaceAllString(in, `\$1`)
+	class = `[` + in + `]`
+	if m[1] != "" {
+		class = `[^` + in + `/\s"'@,;]`
+	}
+	if _, err := regexp.Compile(class); err != nil {
+		return "", "", false
+	}
+	return class, elem[len(m[0]):], true
+}
+
+// withoutClasses takes the classes out of a glob.
+func withoutClasses(name string) string {
+	var b strings.Builder
+	for name != "" {
+		if _, rest, ok := globClass(name); ok {
+			name = rest
+			continue
+		}
+		b.WriteByte(name[0])
+		name = name[1:]
 	}
 	return b.String()
 }

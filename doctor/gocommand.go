@@ -84,8 +84,10 @@ func (o *Options) checkGoEnv() []Finding {
 	case errors.Is(g.Err, context.DeadlineExceeded):
 		return say(Fail, "GOTOOLCHAIN=local go env", "go env does not end: %v", g.Err)
 	case g.Err != nil:
-		fix := hintOf(g.Err, "go env")
-		if name := goVariable.FindString(g.Err.Error()); name != "" {
+		fix, text := hintOf(g.Err, "go env"), g.Err.Error()
+		if strings.Contains(text, "$HOME") || strings.Contains(text, "$XDG_CONFIG_HOME") {
+			fix = "export HOME=/path/to/your/home" // not the variable whose default it would be
+		} else if name := goVariable.FindString(text); name != "" {
 			fix = o.unset(name)
 		}
 		return say(Fail, fix, "go env fails: %v", g.Err)

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"errors"
 	"slices"
 	"testing"
 )
@@ -104,3 +105,34 @@ func TestFixes(t *testing.T) {
 	check(o.unset("GOPRIVATE"), "Remove-Item Env:GOPRIVATE")
 	check(o.assign("GOPRIVATE", "a"), "$env:GOPRIVATE = 'a'")
 }
+
+// TestGoEnvFix mends what go env complains about, not what it names by the way.
+func TestGoEnvFix(t *testing.T) {
+	const home = "export HOME=/path/to/your/home"
+	for _, test := range []struct{ name, text, want string }{
+		{"no home", "build cache is required, but could not be located: GOCACHE is not defined and neither $XDG_CACHE_HOME nor $HOME are defined", home},
+		{"no home, as of old", "GOENV: neither $XDG_CONFIG_HOME nor the home folder are defined", home},
+		{"a variable", `go: invalid GOFLAGS "x"`, "go env -u GOFLAGS"},
+		{"nothing", "exit status 2", "go env"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			o := &Options{Getenv: func(string) string { return "" }, Go: func() Go { return Go{Path: "/go", Err: errors.New(test.text)} }}
+			if got := o.checkGoEnv(); len(got) != 1 || got[0].Status != Fail || got[0].Fix != test.want {
+				t.Errorf("got %+v, want the fix %s", got, test.want)
+			}
+		})
+	}
+}
+
+// TestSettingsFix shows the fix of an error as it is.
+func TestSettingsFix(t *testing.T) {
+	o := &Options{SettingsErr: hintedError("mv c.toml c.toml.old")}
+	if got := o.checkSettings(); len(got) != 1 || got[0].Fix != "mv c.toml c.toml.old" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+type hintedError string
+
+func (hintedError) Error() string  { return "c.toml is no regular file" }
+func (e hintedError) Hint() string { return string(e) }

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package cmd
+
+// nonBlocking is nothing where a pipe is no file.
+const nonBlocking = 0

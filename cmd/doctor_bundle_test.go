@@ -1,0 +1,107 @@
+package cmd
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gomirror/gomirror/doctor"
+	"github.com/gomirror/gomirror/serve/credential"
+)
+
+// TestEnvironment has a canary in each value that must stay at home.
+func TestEnvironment(t *testing.T) {
+	for _, test := range []struct{ name, kv, want string }{
+		{"not Go's", "GOOGLE_CREDENTIALS={CANARY}", ""},
+		{"not Go's, no secret by name", "GOLAND_VM=CANARY", ""},
+		{"our token", tokenVariable + "=CANARY", ""},
+		{"our token in lower case", strings.ToLower(tokenVariable) + "=CANARY", ""},
+		{"a token of another", "GITHUB_TOKEN=CANARY", ""},
+		{"a secret of ours", "GOMIRROR_SOME_SECRET=CANARY", "GOMIRROR_SOME_SECRET=REDACTED\n"},
+		{"a key of ours", "GOMIRROR_KEY=CANARY", "GOMIRROR_KEY=REDACTED\n"},
+		{"credentials of ours", "GOMIRROR_CREDS=CANARY", "GOMIRROR_CREDS=REDACTED\n"},
+		{"a password of ours", "GOMIRROR_PASS=CANARY", "GOMIRROR_PASS=REDACTED\n"},
+		{"GOAUTH", "GOAUTH=helper CANARY", "GOAUTH=REDACTED\n"},
+		{"base64", originalsVar + "=CANARY", originalsVar + "=REDACTED\n"},
+		{"a proxy", "https_proxy=http://u:p@CANARY@h.example:1", "https_proxy=http://REDACTED@h.example:1\n"},
+		{"a proxy with a quote", `HTTP_PROXY=http://u:p"CANARY'@h.example`, "HTTP_PROXY=http://REDACTED@h.example\n"},
+		{"another proxy", "MY_PROXY=CANARY", ""},
+		{"Go's", "GOFLAGS=-mod=mod", "GOFLAGS=-mod=mod\n"},
+		{"ours", "GOMIRROR_UPSTREAM=direct", "GOMIRROR_UPSTREAM=direct\n"},
+		{"the language", "LANG=C", "LANG=C\n"},
+		{"anybody's", "EDITOR=CANARY", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			env := &Env{Environ: func() []string { return []string{test.kv} }}
+			if got := string(environment(env)); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// TestGoEnvNames holds the list against the go command that is here.
+func TestGoEnvNames(t *testing.T) {
+	out, err := OSEnv().Exec(t.Context(), "/", os.Environ(), "go", "env")
+	if err != nil {
+		t.Skip(err)
+	}
+	known := strings.Fields(goEnvNames)
+	for line := range strings.Lines(string(out)) {
+		name, _, _ := strings.Cut(strings.TrimPrefix(line, "set "), "=")
+		if !slices.Contains(known, name) {
+			t.Errorf("%s is not in goEnvNames", name)
+		}
+	}
+}
+
+// TestBundleLeavesOut has a config.toml that can't be read: what is private in it is
+// nowhere in the bundle, and the listing says that it is left out.
+func TestBundleLeavesOut(t *testing.T) {
+	for _, test := range []struct{ name, config string }{
+		{"an unknown key", "privat = ['x']\nprivate = ['github.com/canaryorg']\n"},
+		{"no TOML", "private = [\n  'github.com/canaryorg',\n"},
+		{"a value without quotes", "private = github.com/canaryorg\n"},
+		{"a table", "x\n[network]\nhosts = [\"git.canaryorg.example\", \"github.com/canaryorg\"]\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			dir := t.TempDir()
+			file := filepath.Join(dir, "config.toml")
+			if err := os.WriteFile(file, []byte(test.config), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, logFile), []byte("get github.com/canaryorg/x\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, settingsErr := readConfigFile(file)
+			if settingsErr == nil {
+				t.Fatal("the settings can be read")
+			}
+			var out bytes.Buffer
+			env := &Env{Stdout: &out, Getenv: func(string) string { return "" }, Environ: func() []string { return nil }}
+			look := doctor.Options{
+				ConfigFile: file, StateDir: dir, SettingsErr: settingsErr, Tokens: credential.New(credential.Options{}),
+				Go:     func() doctor.Go { return doctor.Go{Now: doctor.GoEnv{GOAUTH: "helper canaryorg"}} },
+				Daemon: func() doctor.Daemon { return doctor.Daemon{} },
+			}
+			b, err := newBundle(t.Context(), env, look, doctorDoc{}, "b.zip")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range b.Files {
+				if f.Name == "config.toml" || strings.Contains(string(f.content), "canaryorg") {
+					t.Errorf("%s is in it:\n%s", f.Name, f.content)
+				}
+			}
+			if err := b.print(env); err != nil {
+				t.Fatal(err)
+			}
+			if want := "  config.toml       left out  can't be read"; !strings.Contains(out.String(), want) {
+				t.Errorf("listed as\n%s\nwant %q", &out, want)
+			}
+		})
+	}
+}

@@ -1,0 +1,102 @@
+package cmd
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/gomirror/gomirror/doctor"
+	"github.com/gomirror/gomirror/serve/credential"
+)
+
+// hiderOf returns a hider for an environment and options that may be nearly empty.
+func hiderOf(vars map[string]string, look doctor.Options) *hider {
+	look.Tokens = credential.New(credential.Options{})
+	if look.Go == nil {
+		look.Go = func() doctor.Go { return doctor.Go{} }
+	}
+	look.Daemon = func() doctor.Daemon { return doctor.Daemon{} }
+	return newHider(&Env{Getenv: func(name string) string { return vars[name] }}, look)
+}
+
+// TestUserinfo has passwords with what else ends one.
+func TestUserinfo(t *testing.T) {
+	hide := hiderOf(nil, doctor.Options{})
+	for _, test := range []struct{ name, text, want string }{
+		{"an @", "GOPROXY=https://user:p@ssw0rdCANARY@proxy.example", "GOPROXY=https://REDACTED@proxy.example"},
+		{"two of them", "https://u:@CANARY@@proxy.example/x", "https://REDACTED@proxy.example/x"},
+		{"without a scheme", "u:p@CANARY@proxy.example:1", "REDACTED@proxy.example:1"},
+		{"a colon, without a scheme", "u:CANARY:p@proxy.example", "REDACTED@proxy.example"},
+		{"a single quote", "https://u:p'CANARY@proxy.example", "https://REDACTED@proxy.example"},
+		{"a quote in JSON", `"https://u:p\"CANARY@proxy.example"`, `"https://REDACTED@proxy.example"`},
+		{"in a list", "https://u:a@CANARY@a.example,https://u:b@CANARY@b.example|direct", "https://REDACTED@a.example,https://REDACTED@b.example|direct"},
+		{"no password", "https://mirror.example.org/x/@v/list x@v1.0.0", "https://mirror.example.org/x/@v/list x@v1.0.0"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := hide.text(test.text); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// TestHideGlobs holds patterns against what path.Match says of them.
+func TestHideGlobs(t *testing.T) {
+	for _, test := range []struct {
+		name, pattern, text string
+		hidden              bool
+	}{
+		{"a class", "github.com/[ab]cme", "github.com/acme/x", true},
+		{"a class, another", "github.com/[ab]cme", "github.com/ccme/x", false},
+		{"its owner", "github.com/[ab]cme", "organisation bcme", true},
+		{"escaped", "github.com/[ab]cme", "github.com/!acme/x", true},
+		{"a range", "github.com/team[0-9]", "github.com/team7/x", true},
+		{"all but", "github.com/team[^0-9]", "github.com/teamx/x", true},
+		{"all but, not", "github.com/team[^0-9]", "github.com/team7/x", false},
+		{"a host", "git[12].corp.example", "dial git2.corp.example: refused", true},
+		{"a bracket in it", "github.com/[[:x]cme", "github.com/:cme", true},
+		{"an escape in it", `github.com/[\]\-a]cme`, "github.com/-cme", true},
+		{"an escaped letter", `github.com/[\a]cme`, "github.com/acme", true},
+		{"an escape", `github.com/\acme`, "github.com/acme", true},
+		{"no end", "github.com/[acme", "github.com/acme", false},
+		{"backwards", "github.com/[z-a]cme", "github.com/acme", false},
+		{"letters alone", "github.com/[a-z]*", "any words", false},
+		{"letters alone, a module", "github.com/[a-z]*", "github.com/acme", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := hiderOf(nil, doctor.Options{Private: []string{test.pattern}}).text(test.text)
+			if strings.Contains(got, "PRIVATE-") != test.hidden {
+				t.Errorf("%q becomes %q", test.text, got)
+			}
+		})
+	}
+}
+
+// TestHideNamed has names in other variables and settings than the private ones.
+func TestHideNamed(t *testing.T) {
+	goEnv := func(e doctor.GoEnv) doctor.Options {
+		return doctor.Options{Go: func() doctor.Go { return doctor.Go{Now: e} }}
+	}
+	for _, test := range []struct {
+		name string
+		vars map[string]string
+		look doctor.Options
+	}{
+		{"GOINSECURE", map[string]string{"GOINSECURE": "*.canary.example"}, doctor.Options{}},
+		{"GOINSECURE of go env", nil, goEnv(doctor.GoEnv{GOINSECURE: "git.canary.example/x"})},
+		{"GOVCS", map[string]string{"GOVCS": "public:git,git.canary.example:git|hg,*:off"}, doctor.Options{}},
+		{"GOVCS of go env", nil, goEnv(doctor.GoEnv{GOVCS: "git.canary.example:all"})},
+		{"network.hosts", nil, doctor.Options{Hosts: []string{"git.canary.example"}}},
+		{"its variable", map[string]string{"GOMIRROR_NETWORK_HOSTS": "git.canary.example"}, doctor.Options{}},
+		{"private's variable", map[string]string{"GOMIRROR_PRIVATE": "git.canary.example"}, doctor.Options{}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			hide := hiderOf(test.vars, test.look)
+			if got := hide.text("get git.canary.example/x/y@v1.0.0, dial git.canary.example"); strings.Contains(got, "canary") {
+				t.Error(got)
+			}
+			if got := hide.text("public golang.org/x/mod git"); got != "public golang.org/x/mod git" {
+				t.Errorf("what is public becomes %q", got)
+			}
+		})
+	}
+}
