@@ -74,7 +74,13 @@ func (a *assembly) tokenFor(ctx context.Context, host, path string) (credential.
 	owner, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	token, err := a.tokens.Token(ctx, host, owner)
 	if err != nil && !errors.Is(err, credential.ErrNone) {
-		a.log.WarnContext(ctx, "token not readable", "host", host, "err", err)
+		// The host of a private module is a name, too, and err has more of it.
+		reason := "the list of tokens is not readable"
+		if fault, ok := errors.AsType[*credential.KeychainError](err); ok {
+			reason = fault.Kind.String()
+		}
+		a.log.WarnContext(ctx, "token not readable", "reason", reason)
+		a.log.DebugContext(ctx, "token not readable", "host", host, "err", err)
 	}
 	return token, err
 }
