@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -36,7 +37,7 @@ type assembly struct {
 	goEnv   *goEnv // the user's, without us
 	log     *slog.Logger
 	hopID   string
-	private []string // patterns
+	private atomic.Pointer[patternSet]
 	tokens  *credential.Store
 
 	store  *cache.Store
@@ -109,7 +110,7 @@ func (a *assembly) readGo(ctx context.Context) (err error) {
 	if a.goEnv, err = readGoEnv(ctx, a.env); err != nil {
 		return err
 	}
-	a.private = privatePatterns(a.s, a.goEnv)
+	a.private.Store(newPatternSet(a.s.private, a.goEnv))
 	a.tokens = a.env.tokens(a.s, rememberTokens)
 	id := make([]byte, 8)
 	rand.Read(id) // never fails
@@ -130,8 +131,8 @@ func (a *assembly) verify(context.Context) (err error) {
 	a.sums, err = sumdb.New(sumdb.Options{
 		GOSUMDB:  a.goEnv.GOSUMDB,
 		NoSumDB:  a.goEnv.GONOSUMDB,
-		Private:  upstream.MatchPrivate(a.unasked()),
-		Origin:   upstream.MatchPrivate(a.private),
+		Private:  a.isUnasked,
+		Origin:   a.isPrivate,
 		StateDir: filepath.Join(a.s.stateDir, "sumdb"),
 		CacheDir: filepath.Join(a.s.cacheDir, "sumdb"),
 		Remotes:  a.relays,
@@ -147,16 +148,8 @@ func (a *assembly) verify(context.Context) (err error) {
 	return nil
 }
 
-// unasked returns the patterns of modules that no checksum database is asked about.
-// Not GONOPROXY: who sets it alone may want checksums of public forks, and the go
-// command asks for them.
-func (a *assembly) unasked() []string {
-	return unite(a.s.private, patterns(a.goEnv.GOPRIVATE))
-}
-
 // read makes the read-through policy, and what asks it ahead of the go command.
 func (a *assembly) read(context.Context) error {
-	private := upstream.MatchPrivate(a.private)
 	mode := prefetch.Mode(a.s.prefetch)
 	if a.s.offline {
 		mode = prefetch.Off
@@ -172,7 +165,7 @@ func (a *assembly) read(context.Context) error {
 		Get:     func(ctx context.Context, key cache.Key) (*mirror.Answer, error) { return a.mirror.Get(ctx, key) },
 		Mode:    mode,
 		Budget:  budget,
-		Private: private,
+		Private: a.isPrivate,
 		Projects: func() []prefetch.Project {
 			return prefetch.Running(func(goproxy string) bool { return strings.Contains(goproxy, a.capability) })
 		},
@@ -184,7 +177,7 @@ func (a *assembly) read(context.Context) error {
 		Store:    a.store,
 		Source:   a.chain,
 		Offline:  a.s.offline,
-		Private:  private,
+		Private:  a.isPrivate,
 		Origin:   a.origin,
 		Verify:   a.sums.Verify,
 		Announce: a.sums.Announce,
@@ -218,7 +211,7 @@ func (a *assembly) listen(stop func(), opts serveOptions) (err error) {
 		Get:        a.mirror.Get,
 		SumDB:      a.sums,
 		Cause:      func(err error) string { return string(doctor.VerdictOf(err)) },
-		Private:    upstream.MatchPrivate(a.private),
+		Private:    a.isPrivate,
 		Hello:      hello,
 		Log:        a.log,
 	})
@@ -228,6 +221,7 @@ func (a *assembly) listen(stop func(), opts serveOptions) (err error) {
 	a.control, err = daemon.NewControl(daemon.ControlOptions{
 		StateDir: a.s.stateDir,
 		Status:   func() any { return a.status() },
+		Patterns: func() []string { return a.private.Load().origin },
 		Failures: func() any { return a.server.Failures() },
 		Stop:     stop,
 		Refresh:  a.refresh,

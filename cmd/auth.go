@@ -205,7 +205,8 @@ func authProblem(err error, hint string) error {
 	return &problem{err, code, hint}
 }
 
-// forgetTokens tells a running sidecar that tokens have changed. Without one there is
+// forgetTokens tells a running sidecar that tokens have changed, or what config.toml
+// calls private. Without one there is
 // nothing to tell.
 func forgetTokens(ctx context.Context, env *Env, s *settings) {
 	client, err := daemon.Dial(s.stateDir)

@@ -143,7 +143,7 @@ func runLogin(ctx context.Context, env *Env, opts loginOptions, chosen bool) err
 	}
 	// Whatever happens from here on, the sidecar must learn of the token.
 	defer forgetTokens(ctx, env, s)
-	if err := errors.Join(store.SetExpiry(ctx, place, account.Expires), addPrivate(env, s, choice.added)); err != nil {
+	if err := errors.Join(store.SetExpiry(ctx, place, account.Expires), addPrivate(ctx, env, s, choice.added)); err != nil {
 		return err
 	}
 	doc := loginDoc{SchemaVersion: 1, Private: append([]string{}, choice.added...), Proposed: choice.left}

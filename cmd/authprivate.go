@@ -232,7 +232,7 @@ func filePrivate(s *settings) ([]string, error) {
 }
 
 // addPrivate writes config.toml, if there is something to add.
-func addPrivate(env *Env, s *settings, added []string) error {
+func addPrivate(ctx context.Context, env *Env, s *settings, added []string) error {
 	present, err := filePrivate(s)
 	if err != nil || len(added) == 0 {
 		return err
@@ -241,5 +241,5 @@ func addPrivate(env *Env, s *settings, added []string) error {
 	if err != nil {
 		return err
 	}
-	return changeConfig(env, s.file, k, k.literal(&settings{private: unite(present, added)}))
+	return changeConfig(ctx, env, s.file, k, k.literal(&settings{private: unite(present, added)}))
 }

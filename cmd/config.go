@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -42,14 +43,14 @@ func newConfig(env *Env) *cobra.Command {
 		Args:  arguments("KEY VALUE"),
 
 		ValidArgsFunction: completeKey,
-		RunE:              func(_ *cobra.Command, args []string) error { return runConfigSet(env, args[0], args[1]) },
+		RunE:              func(c *cobra.Command, args []string) error { return runConfigSet(c.Context(), env, args[0], args[1]) },
 	}, &cobra.Command{
 		Use:   "unset KEY",
 		Short: "Remove one setting from config.toml",
 		Args:  arguments("KEY"),
 
 		ValidArgsFunction: completeKey,
-		RunE:              func(_ *cobra.Command, args []string) error { return runConfigUnset(env, args[0]) },
+		RunE:              func(c *cobra.Command, args []string) error { return runConfigUnset(c.Context(), env, args[0]) },
 	}, &cobra.Command{
 		Use:   "path",
 		Short: "Print the path of config.toml",
@@ -143,7 +144,7 @@ func runConfigGet(env *Env, name string) error {
 
 // runConfigSet checks the value by the rules that reading it follows. It starts from
 // the defaults, for a file that can't be read otherwise could never be mended by it.
-func runConfigSet(env *Env, name, value string) error {
+func runConfigSet(ctx context.Context, env *Env, name, value string) error {
 	k, err := findKey(name, "gomirror config set KEY "+value)
 	if err != nil {
 		return err
@@ -159,11 +160,11 @@ func runConfigSet(env *Env, name, value string) error {
 	if err := k.parse(s, value, wd); err != nil {
 		return usagef(k.setting(), "set %s: %w", name, err)
 	}
-	return changeConfig(env, s.file, k, k.literal(s))
+	return changeConfig(ctx, env, s.file, k, k.literal(s))
 }
 
 // runConfigUnset removes the line, so that the default or a variable counts again.
-func runConfigUnset(env *Env, name string) error {
+func runConfigUnset(ctx context.Context, env *Env, name string) error {
 	k, err := findKey(name, "gomirror config unset KEY")
 	if err != nil {
 		return err
@@ -172,12 +173,12 @@ func runConfigUnset(env *Env, name string) error {
 	if err != nil {
 		return err
 	}
-	return changeConfig(env, s.file, k, "")
+	return changeConfig(ctx, env, s.file, k, "")
 }
 
 // changeConfig edits the file. It accepts unknown keys in there: they stop every
 // other command, and must not stop their own mending.
-func changeConfig(env *Env, file string, k settingKey, literal string) error {
+func changeConfig(ctx context.Context, env *Env, file string, k settingKey, literal string) error {
 	text, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read the configuration: %w", err)
@@ -194,7 +195,14 @@ func changeConfig(env *Env, file string, k settingKey, literal string) error {
 	if env.Getenv(k.variable()) != "" {
 		env.note("%s is set too and goes before %s", k.variable(), file)
 	}
-	if s, err := defaultSettings(); err == nil && daemon.Held(s.stateDir) {
+	s, err := defaultSettings()
+	switch {
+	case err != nil || !daemon.Held(s.stateDir):
+	case k.name == "private": // no name may leak for want of a restart
+		was, _ := privateIn(file, string(text)) // editConfig has parsed both
+		now, _ := privateIn(file, edited)
+		tellPrivate(ctx, env, s, was, now)
+	default:
 		env.note("%s", staleSettings)
 	}
 	return nil

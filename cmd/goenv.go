@@ -94,13 +94,6 @@ func upstreamList(ctx context.Context, env *Env, s *settings, g *goEnv) (list st
 	return list, list == own.GOPROXY, nil
 }
 
-// privatePatterns returns the patterns that a daemon with these settings routes to
-// their origin only. GONOSUMDB routes nothing: where the database is blocked people
-// set it to *.
-func privatePatterns(s *settings, g *goEnv) []string {
-	return unite(s.private, patterns(g.GOPRIVATE), patterns(g.GONOPROXY))
-}
-
 // patterns splits a list as in GOPRIVATE. The words that people use for "nothing"
 // are no patterns.
 func patterns(list string) []string {

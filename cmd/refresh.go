@@ -103,10 +103,12 @@ func (a *assembly) refresh(ctx context.Context, r daemon.Refresh) (any, error) {
 }
 
 // forgetTokens has nothing that was answered to the tokens of before stand for those of
-// now.
-func (a *assembly) forgetTokens() {
+// now. What a login has made private is private from here on.
+func (a *assembly) forgetTokens() error {
+	err := a.rereadPrivate()
 	a.tokens.Forget()
 	a.mirror.Relogin()
+	return err
 }
 
 // refreshedDoc is the document of `refresh MODULE --json`.

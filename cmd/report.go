@@ -106,6 +106,7 @@ type movedDoc struct {
 
 // status is what the control socket says of us.
 func (a *assembly) status() statusDoc {
+	private := a.private.Load()
 	stats, faced, sums := a.mirror.Stats(), a.server.Stats(), a.sums.Status()
 	exe, _ := os.Executable() // "" says that it is not known
 	doc := statusDoc{
@@ -119,9 +120,9 @@ func (a *assembly) status() statusDoc {
 		Cache:         cacheDoc{Dir: a.s.cacheDir},
 		Upstream:      serve.Redact(a.chain.String()), // which may be a gomirror elsewhere
 		Offline:       a.s.offline,
-		Private:       a.private,
-		Served:        a.s.private,
-		Unasked:       a.unasked(),
+		Private:       private.origin,
+		Served:        private.served,
+		Unasked:       private.unasked,
 		Stats: statsDoc{
 			Hits: stats.Hits, Misses: stats.Misses, Stale: stats.Stale, Revalidated: stats.Revalidated,
 			Errors: stats.Faults, FetchedBytes: stats.FetchedBytes, ServedBytes: faced.Bytes,

@@ -69,7 +69,7 @@ type resolver interface {
 // resolve is what the daemon does for runResolve. What go could ask for itself goes the
 // way that go's request would, so that both get the same answer.
 func (a *assembly) resolve(ctx context.Context, r daemon.Resolve) (any, error) {
-	doc := resolvedDoc{SchemaVersion: 1, Module: r.Module, Ref: r.Ref, Private: upstream.MatchPrivate(a.private)(r.Module)}
+	doc := resolvedDoc{SchemaVersion: 1, Module: r.Module, Ref: r.Ref, Private: a.isPrivate(r.Module)}
 	if !strings.Contains(r.Ref, "/") {
 		found, err := a.mirror.RefreshVersion(ctx, module.Version{Path: r.Module, Version: r.Ref}, false)
 		if err != nil {

@@ -72,7 +72,8 @@ func (a *assembly) reachUpstreams(ctx context.Context) (err error) {
 // proxy of their own.
 func (a *assembly) trusted() func(host string) bool {
 	places, _, _ := a.env.tokenPlaces(a.tokens) // without them a host has to be named
-	return upstream.MatchHost(slices.Concat(a.private, a.s.hosts, places, []string{"github.com", "api.github.com"}))
+	named := upstream.MatchHost(slices.Concat(a.s.hosts, places, []string{"github.com", "api.github.com"}))
+	return func(host string) bool { return named(host) || a.private.Load().isHost(host) }
 }
 
 // The folders of clones below vcs/ in the cache.
@@ -112,7 +113,7 @@ func (a *assembly) newDirect(tree string) (upstream.Source, error) {
 		VCSDir:  filepath.Join(a.s.cacheDir, "vcs", tree),
 		TempDir: filepath.Join(a.s.cacheDir, "vcs", "tmp"),
 		CAFile:  a.roots,
-		NoSumDB: strings.Join(a.private, ","),
+		NoSumDB: func() string { return strings.Join(a.private.Load().origin, ",") },
 		Tunnel:  a.tunnel,
 		Switch:  func() (string, string) { return a.url(), a.goEnv.GOSUMDB },
 		Listed:  func(modPath string, commits map[string]string) { a.mirror.Listed(modPath, commits) },

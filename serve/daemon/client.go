@@ -94,7 +94,8 @@ func (c *Client) Resolve(ctx context.Context, request Resolve, v any) error {
 	return c.work(ctx, "/resolve", request, v)
 }
 
-// ForgetTokens tells the sidecar that the user's tokens have changed.
+// ForgetTokens tells the sidecar that the user's tokens have changed, or what
+// config.toml calls private.
 func (c *Client) ForgetTokens(ctx context.Context) error {
 	return c.do(ctx, http.MethodPost, "/forget-tokens", nil, nil)
 }

@@ -28,7 +28,7 @@ type ControlOptions struct {
 	Refresh func(context.Context, Refresh) (any, error)
 	Resolve func(context.Context, Resolve) (any, error)
 
-	ForgetTokens func()       // the tokens have changed; nil if there are none
+	ForgetTokens func() error // the tokens have changed, or the private patterns in config.toml; nil if there are none
 	Log          *slog.Logger // nil discards
 }
 

@@ -48,7 +48,10 @@ func (c *Control) handleWork(mux *http.ServeMux) {
 	mux.HandleFunc("POST /resolve", func(w http.ResponseWriter, r *http.Request) { work(c, w, r, c.opts.Resolve) })
 	mux.HandleFunc("POST /forget-tokens", func(w http.ResponseWriter, _ *http.Request) {
 		if c.opts.ForgetTokens != nil {
-			c.opts.ForgetTokens()
+			if err := c.opts.ForgetTokens(); err != nil {
+				refuse(w, err)
+				return
+			}
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
@@ -76,6 +79,10 @@ func work[T any](c *Control, w http.ResponseWriter, r *http.Request, do func(con
 		c.answer(w, answer)
 		return
 	}
+	refuse(w, err)
+}
+
+func refuse(w http.ResponseWriter, err error) {
 	refused := refusal{Error: err.Error()}
 	var hinter interface{ Hint() string }
 	if errors.As(err, &hinter) {

@@ -37,6 +37,7 @@ func (stranger) NeedsAuth() bool { return true }
 
 func TestWork(t *testing.T) {
 	forgotten := 0
+	var unread error
 	client, _ := workingControl(t, ControlOptions{
 		Refresh: func(_ context.Context, r Refresh) (any, error) {
 			if r.Module == "example.com/bad" {
@@ -53,7 +54,7 @@ func TestWork(t *testing.T) {
 			}
 			return map[string]string{"version": "of " + r.Module + "@" + r.Ref}, nil
 		},
-		ForgetTokens: func() { forgotten++ },
+		ForgetTokens: func() error { forgotten++; return unread },
 	})
 	want := Refresh{Module: "example.com/m", Version: "v1.0.0", AcceptMoved: true}
 	var got Refresh
@@ -76,6 +77,8 @@ func TestWork(t *testing.T) {
 	if err := client.ForgetTokens(t.Context()); err != nil || forgotten != 1 {
 		t.Errorf("ForgetTokens: %v, called %d times; want 1", err, forgotten)
 	}
+	unread = &hinted{errors.New("config.toml is not readable"), "edit config.toml"}
+	wantHint(t, client.ForgetTokens(t.Context()), "config.toml is not readable", "edit config.toml")
 	long := Resolve{"example.com/m", strings.Repeat("x", 2*requestLimit)}
 	if err := client.Resolve(t.Context(), long, nil); err == nil || !strings.Contains(err.Error(), "400") {
 		t.Errorf("a request of %d bytes: got %v, want 400", 2*requestLimit, err)

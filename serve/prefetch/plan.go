@@ -167,6 +167,9 @@ func (p *plan) push(j job) {
 // module has is a guess: the highest.
 func (p *plan) learn(j job, file *modfile.File) {
 	mod := j.key.Module()
+	if p.private(mod.Path) {
+		return // since it was begun; what it requires may be no less of a secret
+	}
 	p.learned[mod] = true
 	spread := j.spread || !prunes(file)
 	for _, r := range file.Require {
@@ -203,12 +206,15 @@ func prunes(file *modfile.File) bool {
 }
 
 // take returns the next job of a lane. No zip is begun while it is being found out
-// whether the command wants any.
+// whether the command wants any. What became private since it was queued is dropped.
 func (p *plan) take(lane laneName) (job, bool) {
 	if lane == zipLane && (p.looking || p.project != nil && !p.project.Zips) {
 		return job{}, false
 	}
 	return p.queue.take(lane, func(j job) bool {
+		if p.private(j.key.Module().Path) {
+			return false
+		}
 		if j.guess {
 			mod := j.key.Module()
 			return !p.wanted[j.key] && p.highest[mod.Path] == mod.Version && !p.roots.hasPath(mod.Path)

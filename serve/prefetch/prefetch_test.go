@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -265,6 +266,7 @@ func TestNothingIsFetchedFor(t *testing.T) {
 		"a@v1.0.0": goMod("a@v1.0.0", "1.13", "secret@v1.0.0"),
 	}
 	private := func(modPath string) bool { return modPath == "example.com/secret" }
+	var declared atomic.Bool
 	tests := []struct {
 		name string
 		opts Options
@@ -279,6 +281,11 @@ func TestNothingIsFetchedFor(t *testing.T) {
 		}, nil},
 		{"private requirements", Options{Mode: Metadata, Private: private}, func(p *Prefetch) {
 			p.Asked(key("a@v1.0.0", cache.Mod), false)
+		}, []string{"a/@v/v1.0.0.info", "a/@v/v1.0.0.mod"}},
+		{"requirements of what becomes private", Options{Mode: Metadata, Private: func(modPath string) bool { return declared.Load() && strings.HasSuffix(modPath, "/a") }}, func(p *Prefetch) {
+			p.Asked(key("a@v1.0.0", cache.Mod), false)
+			synctest.Wait() // its answer is on the way
+			declared.Store(true)
 		}, []string{"a/@v/v1.0.0.info", "a/@v/v1.0.0.mod"}},
 		{"versions that are looked at", Options{}, func(p *Prefetch) { // go list -m -u
 			p.Asked(key("a@", cache.List), false)

@@ -53,6 +53,7 @@ func (d *Direct) environ(box, proxyURL string, settings []string) []string {
 		// The go command reads the first, Debian's git only the second.
 		env = append(env, "SSL_CERT_FILE="+d.opts.CAFile, "GIT_SSL_CAINFO="+d.opts.CAFile)
 	}
+	noSumDB := d.opts.NoSumDB()
 	env = append(env,
 		"GOENV=off",
 		"GOFLAGS=-modcacherw", // what it extracts must be removable
@@ -62,8 +63,8 @@ func (d *Direct) environ(box, proxyURL string, settings []string) []string {
 		"GOPROXY=direct",
 		"GONOPROXY=none",
 		"GOSUMDB=off", // mirror.Verify is the one verifier; the child would dial the database itself
-		"GONOSUMDB="+d.opts.NoSumDB,
-		"GOPRIVATE="+d.opts.NoSumDB,
+		"GONOSUMDB="+noSumDB,
+		"GOPRIVATE="+noSumDB,
 		"GOVCS=*:git",
 		"GOINSECURE=",
 		"GOAUTH=off",

@@ -101,7 +101,9 @@ func TestChildEnviron(t *testing.T) {
 		name, value, _ := strings.Cut(kv, "=")
 		t.Setenv(name, value)
 	}
-	d := newFake(t, func(o *DirectOptions) { o.CAFile, o.NoSumDB = "/ca.pem", "github.com/acme,*.corp" })
+	d := newFake(t, func(o *DirectOptions) {
+		o.CAFile, o.NoSumDB = "/ca.pem", func() string { return "github.com/acme,*.corp" }
+	})
 	out, err := d.run(t.Context(), child{tool: d.opts.Go, args: []string{"environ", "x"}})
 	if err != nil {
 		t.Fatal(err)

@@ -30,8 +30,10 @@ type DirectOptions struct {
 	VCSDir  string  // 0700, persistent: the children's module cache with its bare repositories; required
 	TempDir string  // 0700, ours alone; required
 	CAFile  string  // PEM of all roots to trust, see [RootsFile]; "" leaves them to the tools
-	NoSumDB string  // GOPRIVATE and GONOSUMDB of the children
 	Tunnel  *Tunnel // required
+
+	// NoSumDB returns GOPRIVATE and GONOSUMDB of a child. nil means none.
+	NoSumDB func() string
 
 	// Credential returns what to tell git when repo's host asks who is there; repo
 	// is https://HOST/PATH, without a port. It must go by the exact host. nil tells
@@ -88,6 +90,9 @@ func NewDirect(opts DirectOptions) (*Direct, error) {
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.NoSumDB == nil {
+		opts.NoSumDB = func() string { return "" }
 	}
 	if opts.Credential != nil && opts.Self == "" {
 		name, err := os.Executable() // once: it may be replaced while the daemon runs
