@@ -179,9 +179,9 @@ func runConfigUnset(ctx context.Context, env *Env, name string) error {
 // changeConfig edits the file. It accepts unknown keys in there: they stop every
 // other command, and must not stop their own mending.
 func changeConfig(ctx context.Context, env *Env, file string, k settingKey, literal string) error {
-	text, err := os.ReadFile(file)
+	text, err := readConfigText(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read the configuration: %w", err)
+		return err
 	}
 	edited, err := editConfig(file, string(text), k.name, literal)
 	if err != nil {
