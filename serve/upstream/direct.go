@@ -292,13 +292,3 @@ func (d *Direct) runLocalFirst(ctx context.Context, c child, mod module.Version)
 	}
 	return d.run(ctx, c)
 }
-
-// sumdb is what replaces GOSUMDB for the one module that the go command takes from
-// no origin without its checksum.
-func (d *Direct) sumdb(mod module.Version) []string {
-	if mod.Path != toolchainPath || d.opts.Switch == nil {
-		return nil
-	}
-	_, gosumdb := d.opts.Switch()
-	return []string{"GOSUMDB=" + gosumdb}
-}

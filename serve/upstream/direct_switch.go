@@ -61,3 +61,13 @@ func (d *Direct) switchToolchain(ctx context.Context, want string) (string, erro
 	}
 	return goCmd, nil
 }
+
+// sumdb is what replaces GOSUMDB for the one module that the go command takes from
+// no origin without its checksum.
+func (d *Direct) sumdb(mod module.Version) []string {
+	if mod.Path != toolchainPath || d.opts.Switch == nil {
+		return nil
+	}
+	_, gosumdb := d.opts.Switch()
+	return []string{"GOSUMDB=" + gosumdb}
+}
