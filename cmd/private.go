@@ -3,9 +3,7 @@ package cmd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 
 	"github.com/gomirror/gomirror/serve/daemon"
@@ -47,12 +45,12 @@ func (a *assembly) isUnasked(modPath string) bool { return a.private.Load().isUn
 // went before it at the start: the user has just declared it, and waits for no restart
 // before pulling it.
 func (a *assembly) rereadPrivate() error {
-	text, err := os.ReadFile(a.s.file)
+	text, err := readConfigText(a.s.file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("read the configuration: %w", err)
+		return err
 	}
 	declared, err := privateIn(a.s.file, string(text))
 	if err != nil {
