@@ -185,6 +185,7 @@ func (a *assembly) read(context.Context) error {
 		Now:      a.env.Now,
 		Log:      a.log,
 	})
+	a.keep(a.mirror.Close)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -34,7 +35,9 @@ type fillFunc func(ctx context.Context, id flightKey) (landing, error)
 // thing: a fill must outlive the client that began it and end with the last one.
 type flights struct {
 	log     *slog.Logger
+	aloft   sync.WaitGroup // flights that have not landed; no Add after closed
 	mu      sync.Mutex
+	closed  bool                  // guarded by mu
 	current map[flightKey]*flight // guarded by mu
 	moved   time.Time             // guarded by mu; when a body that a client waits for last came on
 }
@@ -56,6 +59,9 @@ type flight struct {
 // returns early when ctx ends.
 func (f *flights) do(ctx context.Context, id flightKey, fill fillFunc) (*cache.Entry, string, error) {
 	fl, first := f.join(ctx, id)
+	if fl == nil {
+		return nil, "", errClosed
+	}
 	defer f.leave(id, fl)
 	if first {
 		go func() { // ends with fill, which fl.ctx ends
@@ -80,10 +86,14 @@ func (f *flights) do(ctx context.Context, id flightKey, fill fillFunc) (*cache.E
 	return entry, fl.state, err
 }
 
-// join counts one more waiter for id. The first has to start the fill.
+// join counts one more waiter for id. The first has to start the fill. After close there
+// is no flight to join.
 func (f *flights) join(ctx context.Context, id flightKey) (fl *flight, first bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.closed {
+		return nil, false
+	}
 	awaited := !background(ctx)
 	if fl = f.current[id]; fl != nil {
 		fl.waiters++
@@ -103,7 +113,35 @@ func (f *flights) join(ctx context.Context, id flightKey) (fl *flight, first boo
 		f.current = make(map[flightKey]*flight)
 	}
 	f.current[id] = fl
+	f.aloft.Add(1) // land is Done
 	return fl, true
+}
+
+// errClosed is for who still asks when gomirror stops.
+var errClosed = errors.New("gomirror is stopping")
+
+// close ends all flights and returns when they have landed, but waits for limit at most:
+// a file system that is stuck must not keep gomirror from stopping.
+func (f *flights) close(limit time.Duration) error {
+	f.mu.Lock()
+	f.closed = true
+	for _, fl := range f.current {
+		fl.cancel()
+	}
+	f.mu.Unlock()
+	landed := make(chan struct{})
+	go func() { // ends with the last flight
+		f.aloft.Wait()
+		close(landed)
+	}()
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case <-landed:
+		return nil
+	case <-late.C:
+		return fmt.Errorf("stop fills: some still run after %v", limit)
+	}
 }
 
 // forget has nobody join the flights that match any more. Who is aboard stays.
@@ -140,6 +178,7 @@ func (f *flights) leave(id flightKey, fl *flight) {
 // land ends a flight, deferred by its fill. With nobody left to open what it
 // brought, it throws that away.
 func (f *flights) land(id flightKey, fl *flight) {
+	defer f.aloft.Done()
 	// A panic here is outside of net/http's recovery and would end the daemon.
 	if p := recover(); p != nil {
 		f.log.Error("fill panicked", "fault", p, "stack", string(debug.Stack()))

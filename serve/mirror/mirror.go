@@ -71,6 +71,15 @@ func New(opts Options) *Mirror {
 	return &Mirror{opts: opts, flights: flights{log: opts.Log}}
 }
 
+// closeTime is for fills to put away what has come. They write a note of some hundred
+// bytes each, or kill a child.
+const closeTime = 5 * time.Second
+
+// Close ends the fills that still run and waits until they have put away what came so
+// far, so that the Store may be closed: what has come of a download is then there after
+// the next start.
+func (m *Mirror) Close() error { return m.flights.close(closeTime) }
+
 // How an answer came about, as the X-Cache header has it.
 const (
 	Hit         = "hit"         // from the cache
