@@ -114,7 +114,7 @@ func (m *Mirror) Get(ctx context.Context, key cache.Key) (*Answer, error) {
 	if m.opts.Offline {
 		return m.offline(ctx, tree, key, held)
 	}
-	filled, state, err := m.flights.do(ctx, flightKey{tree, key}, m.fill)
+	filled, state, err := m.flights.do(ctx, flightKey{tree, key}, m.fill(m.source(tree)))
 	if err == nil {
 		closeEntry(held)
 		return m.answer(ctx, key, filled, state)
@@ -195,62 +195,60 @@ func (m *Mirror) held(tree cache.Tree, key cache.Key) *cache.Entry {
 	return entry
 }
 
-// fill asks the source for key and keeps what it delivers. It runs once a key,
-// however many clients wait.
-func (m *Mirror) fill(ctx context.Context, id flightKey) (landing, error) {
-	return m.fillFrom(ctx, id, m.source(id.tree))
-}
-
-func (m *Mirror) fillFrom(ctx context.Context, id flightKey, source upstream.Source) (landing, error) {
-	tree, key := id.tree, id.key
-	kept := landing{state: Miss, open: func() (*cache.Entry, error) { return m.opts.Store.Get(tree, key) }}
-	req := upstream.Request{Key: key}
-	if held := m.held(tree, key); held != nil {
-		held.Close()
-		// The flight before this one may have landed since Get looked.
-		switch {
-		case anew(ctx):
-		case freshness(tree, key.Kind(), held, m.opts.Now()) == use:
-			return kept, nil
-		case held.Meta.Found():
-			req.Meta = held.Meta
-		}
-	}
-	if key.Kind() == cache.Zip {
-		if partial, err := m.opts.Store.Partial(tree, key); err == nil {
-			defer partial.Close()
-			req.Partial = partial
-		}
-	}
-	m.announce(ctx, key)
-	delivered, sieve := false, &sieve{mirror: m, tree: tree}
-	defer sieve.close()
-	err := source.Fetch(ctx, req, func(k cache.Key, meta cache.Meta, body io.Reader) error {
-		unkept, err := sieve.keep(ctx, k, meta, body)
-		switch {
-		case k == key && err == nil:
-			delivered = true
-			if unkept != nil {
-				kept.open, kept.discard = unkept.Entry, unkept.Discard
+// fill returns what asks source for a key and keeps what it delivers. That runs once a
+// key, however many clients wait.
+func (m *Mirror) fill(source upstream.Source) fillFunc {
+	return func(ctx context.Context, id flightKey) (landing, error) {
+		tree, key := id.tree, id.key
+		kept := landing{state: Miss, open: func() (*cache.Entry, error) { return m.opts.Store.Get(tree, key) }}
+		req := upstream.Request{Key: key}
+		if held := m.held(tree, key); held != nil {
+			held.Close()
+			// The flight before this one may have landed since Get looked.
+			switch {
+			case anew(ctx):
+			case freshness(tree, key.Kind(), held, m.opts.Now()) == use:
+				return kept, nil
+			case held.Meta.Found():
+				req.Meta = held.Meta
 			}
-		case unkept != nil:
-			unkept.Discard()
 		}
-		return err
-	})
-	switch {
-	case errors.Is(err, upstream.ErrNotModified):
-		kept.state = Revalidated
-		if err := m.opts.Store.Touch(tree, key, m.opts.Now()); err != nil {
-			m.warn("still stands, and that not kept", key, err)
+		if key.Kind() == cache.Zip {
+			if partial, err := m.opts.Store.Partial(tree, key); err == nil {
+				defer partial.Close()
+				req.Partial = partial
+			}
 		}
-		return kept, nil
-	case err == nil && !delivered:
-		return landing{}, fmt.Errorf("fetch %s: the upstream delivered something else", key)
-	case errors.Is(err, fs.ErrNotExist) && tree == cache.Public && !background(ctx):
-		m.negative(key, err)
+		m.announce(ctx, key)
+		delivered, sieve := false, &sieve{mirror: m, tree: tree}
+		defer sieve.close()
+		err := source.Fetch(ctx, req, func(k cache.Key, meta cache.Meta, body io.Reader) error {
+			unkept, err := sieve.keep(ctx, k, meta, body)
+			switch {
+			case k == key && err == nil:
+				delivered = true
+				if unkept != nil {
+					kept.open, kept.discard = unkept.Entry, unkept.Discard
+				}
+			case unkept != nil:
+				unkept.Discard()
+			}
+			return err
+		})
+		switch {
+		case errors.Is(err, upstream.ErrNotModified):
+			kept.state = Revalidated
+			if err := m.opts.Store.Touch(tree, key, m.opts.Now()); err != nil {
+				m.warn("still stands, and that not kept", key, err)
+			}
+			return kept, nil
+		case err == nil && !delivered:
+			return landing{}, fmt.Errorf("fetch %s: the upstream delivered something else", key)
+		case errors.Is(err, fs.ErrNotExist) && tree == cache.Public && !background(ctx):
+			m.negative(key, err)
+		}
+		return kept, err
 	}
-	return kept, err
 }
 
 // warn logs what went wrong with key. Of a private module neither its name nor an

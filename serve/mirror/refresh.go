@@ -103,7 +103,7 @@ func (m *Mirror) ask(ctx context.Context, tree cache.Tree, key cache.Key) error 
 	}
 	id := flightKey{tree, key}
 	m.flights.forget(func(other flightKey) bool { return other == id })
-	entry, _, err := m.flights.do(context.WithValue(ctx, anewKey{}, true), id, m.fill)
+	entry, _, err := m.flights.do(context.WithValue(ctx, anewKey{}, true), id, m.fill(m.source(tree)))
 	closeEntry(entry)
 	return err
 }
@@ -123,9 +123,7 @@ func (m *Mirror) forgetOrigin(ctx context.Context, mod module.Version) error {
 // Take keeps what a source of the user's choice has for key, so that the go command,
 // which would be told "not found" by others, finds it here.
 func (m *Mirror) Take(ctx context.Context, key cache.Key, source upstream.Source) error {
-	entry, _, err := m.flights.do(ctx, flightKey{m.tree(key), key}, func(ctx context.Context, id flightKey) (landing, error) {
-		return m.fillFrom(ctx, id, source)
-	})
+	entry, _, err := m.flights.do(ctx, flightKey{m.tree(key), key}, m.fill(source))
 	closeEntry(entry)
 	return err
 }
