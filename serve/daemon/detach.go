@@ -20,11 +20,13 @@ type DetachOptions struct {
 	Env      []string      // the whole environment
 	StateDir string        // required
 	LogFile  string        // required: gets what the process prints
-	Wait     time.Duration // until it answers; 0 means 10 s
+	Wait     time.Duration // until it answers; 0 means detachWait
 }
 
 const (
-	detachWait = 10 * time.Second
+	// detachWait is for a sidecar that starts while all processors are busy with something
+	// else: on a quiet machine it answers within 50 ms. One that ends says so at once.
+	detachWait = 30 * time.Second
 	detachStep = 20 * time.Millisecond
 )
 
