@@ -73,8 +73,11 @@ func (d *Draft) commitFile() error {
 		return nil
 	}
 	if d.key.kind == Zip {
-		err = d.placeZip(name)
+		if err = d.placeZip(name); err == nil {
+			d.tellSound()
+		}
 	} else {
+		d.tellSound()
 		err = d.placeBody(name)
 	}
 	if err != nil {
@@ -168,8 +171,14 @@ func (d *Draft) placeZip(name string) error {
 	if err := disk.place(d.name, name); err != nil {
 		return err
 	}
-	d.name = ""
+	d.name, d.committed = "", true
 	return nil
+}
+
+func (d *Draft) tellSound() {
+	if d.sound != nil {
+		d.sound()
+	}
 }
 
 // placeBody writes a .info or .mod into the tree. The sync is what a reader of the tree

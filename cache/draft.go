@@ -47,6 +47,7 @@ type Draft struct {
 	noted   bool       // a note lies beside the draft file
 	broken  bool       // ReadFrom broke off: more may come
 	full    bool       // because of the disk
+	sound   func()     // as OnSound took it; may be nil
 
 	mu        sync.Mutex
 	name      string // of the draft file of a .zip, while there is one
@@ -80,6 +81,12 @@ func (d *Draft) Replace(body []byte) {
 		d.body, d.checked = body, d.checked && checkList(d.key, body) == nil
 	}
 }
+
+// OnSound has Commit call f when nothing is left that could refuse a .info, .mod or .zip:
+// from then on [Draft.Entry] may be served, while Commit waits for the disk. A sync takes
+// longer than an upstream near by, and go waits for each of these files. A .zip is in its
+// place by then, for an open one can't be moved everywhere.
+func (d *Draft) OnSound(f func()) { d.sound = f }
 
 // limit is the most bytes that an answer to the kind may have.
 func (kind Kind) limit() int64 {

@@ -363,3 +363,50 @@ func TestOpenSweepsDeadDraftsOnly(t *testing.T) {
 		t.Errorf("another start broke a draft in use: %v", err)
 	}
 }
+
+// A draft that is sound may be served before it is in the tree; one that contradicts what
+// came first never is.
+func TestOnSound(t *testing.T) {
+	s := open(t, t.TempDir())
+	k := kindKey(t, quoteV1, Mod)
+	commit := func(body string) (sound int, err error) {
+		d, err := s.Draft(Public, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Discard()
+		d.OnSound(func() {
+			sound++
+			if s.disk.exists(fileName(Public, k)) {
+				t.Error("the file is there already, so somebody has waited for it")
+			}
+			entry, err := d.Entry()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(entry); string(got) != body || err != nil || !entry.Meta.Fetched.Equal(d.meta.Fetched) {
+				t.Errorf("served %q, %v; want %q", got, err, body)
+			}
+		})
+		if _, err := d.ReadFrom(strings.NewReader(body)); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Check(); err != nil {
+			t.Fatal(err)
+		}
+		err = d.Commit(Meta{Upstream: "test"})
+		return sound, err
+	}
+	if n, err := commit("module example.com/Quote\n"); n != 1 || err != nil {
+		t.Errorf("told %d times, %v; want once", n, err)
+	}
+	if n, err := commit("module example.com/Quote\n"); n != 0 || err != nil {
+		t.Errorf("what is held: told %d times, %v; want never", n, err)
+	}
+	if err := s.disk.root.Remove(fileName(Public, k)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := commit("module example.com/Quote // evil\n"); n != 0 || !errors.As(err, new(*ContradictionError)) {
+		t.Errorf("another go.mod: told %d times, %v; want never, and a contradiction", n, err)
+	}
+}

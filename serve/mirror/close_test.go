@@ -78,7 +78,7 @@ func TestCloseWaitsForNoStuckFill(t *testing.T) {
 	defer close(stuck)
 	started := make(chan struct{})
 	go func() { // ends with stuck
-		_, _, _ = f.do(t.Context(), flightKey{cache.Public, key(t, modPath+"/@v/v1.0.0.zip")}, func(context.Context, flightKey) (landing, error) {
+		_, _, _ = f.do(t.Context(), flightKey{cache.Public, key(t, modPath+"/@v/v1.0.0.zip")}, func(context.Context, flightKey, func(landing)) (landing, error) {
 			close(started)
 			<-stuck
 			return landing{}, errClosed
@@ -87,5 +87,57 @@ func TestCloseWaitsForNoStuckFill(t *testing.T) {
 	<-started
 	if err := f.close(10 * time.Millisecond); err == nil {
 		t.Error("a fill that does not end was waited for")
+	}
+}
+
+// A fill answers before it has put away what it brought: who asks, then or later, does not
+// wait for the disk and asks no upstream again; Close does wait.
+func TestAnswerBeforeDisk(t *testing.T) {
+	var f flights
+	id := flightKey{cache.Public, key(t, infoKey)}
+	disk := make(chan struct{})
+	fills := 0
+	fill := func(ctx context.Context, _ flightKey, answer func(landing)) (landing, error) {
+		fills++
+		answer(landing{state: Miss, open: func() (*cache.Entry, error) { return new(cache.Entry), nil }})
+		<-disk
+		return landing{}, ctx.Err() // what nobody waits for is not cancelled now
+	}
+	for _, want := range []string{Miss, Hit, Hit} {
+		entry, state, err := f.do(t.Context(), id, fill)
+		if entry == nil || state != want || err != nil {
+			t.Errorf("got %v %q, %v; want an entry, %q", entry, state, err, want)
+		}
+	}
+	if err := f.close(10 * time.Millisecond); err == nil {
+		t.Error("close did not wait for the disk")
+	}
+	close(disk)
+	if err := f.close(time.Minute); err != nil {
+		t.Error(err)
+	}
+	if fills != 1 || len(f.current) > 0 {
+		t.Errorf("%d fills, and %d still run; want 1 and none", fills, len(f.current))
+	}
+}
+
+// What ends in an error is joined by nobody, even while it ends.
+func TestNobodyJoinsAnError(t *testing.T) {
+	var f flights
+	id := flightKey{cache.Public, key(t, infoKey)}
+	for range 1000 {
+		fills := 0
+		fill := func(context.Context, flightKey, func(landing)) (landing, error) {
+			fills++
+			return landing{}, io.ErrUnexpectedEOF
+		}
+		for range 2 {
+			if _, _, err := f.do(t.Context(), id, fill); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Fatal(err)
+			}
+		}
+		if fills != 2 {
+			t.Fatalf("%d fills, want 2", fills)
+		}
 	}
 }

@@ -28,8 +28,9 @@ type landing struct {
 	discard func()                       // called when every waiter has opened; may be nil
 }
 
-// fillFunc fills one key; ctx is cancelled when nobody waits any more.
-type fillFunc func(ctx context.Context, id flightKey) (landing, error)
+// fillFunc fills one key; ctx is cancelled when nobody waits any more. It may call answer
+// before it returns: those who wait go on then, while it puts away what it has.
+type fillFunc func(ctx context.Context, id flightKey, answer func(landing)) (landing, error)
 
 // flights lets one fill a key run at a time. singleflight would do but for one
 // thing: a fill must outlive the client that began it and end with the last one.
@@ -50,9 +51,31 @@ type flight struct {
 	ctx     context.Context // of the fill: outlives the client that began it
 	cancel  context.CancelFunc
 
-	done chan struct{} // closed after the fields below are set
+	brought landing       // what fill returned, known to its own goroutine alone
+	fault   error         // the same
+	ended   chan struct{} // closed when fill has returned
+
+	answered sync.Once
+	done     chan struct{} // closed after the fields below are set
 	landing
 	err error
+}
+
+// answer gives those who wait what they wait for. The first one counts.
+func (fl *flight) answer(l landing, err error) {
+	fl.answered.Do(func() {
+		fl.landing, fl.err = l, err
+		close(fl.done)
+	})
+}
+
+func (fl *flight) isAnswered() bool {
+	select {
+	case <-fl.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // do runs fill for id, or joins the one that runs, and opens what came of it. It
@@ -66,9 +89,10 @@ func (f *flights) do(ctx context.Context, id flightKey, fill fillFunc) (*cache.E
 	if first {
 		go func() { // ends with fill, which fl.ctx ends
 			defer f.land(id, fl)
-			fl.landing, fl.err = fill(fl.ctx, id)
+			fl.brought, fl.fault = fill(fl.ctx, id, func(l landing) { fl.answer(l, nil) })
 		}()
 	}
+	late := !first && fl.isAnswered() // it only puts away what it has brought
 	select {
 	case <-fl.done:
 	case <-ctx.Done():
@@ -83,7 +107,26 @@ func (f *flights) do(ctx context.Context, id flightKey, fill fillFunc) (*cache.E
 		return nil, "", fl.err
 	}
 	entry, err := fl.open()
+	if late {
+		return entry, Hit, err
+	}
 	return entry, fl.state, err
+}
+
+// wait returns when no fill of id runs: what it brought is in the cache then.
+func (f *flights) wait(ctx context.Context, id flightKey) error {
+	f.mu.Lock()
+	fl := f.current[id]
+	f.mu.Unlock()
+	if fl == nil {
+		return nil
+	}
+	select {
+	case <-fl.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // join counts one more waiter for id. The first has to start the fill. After close there
@@ -102,7 +145,7 @@ func (f *flights) join(ctx context.Context, id flightKey) (fl *flight, first boo
 		}
 		return fl, false
 	}
-	fl = &flight{waiters: 1, urgent: make(chan struct{}), done: make(chan struct{})}
+	fl = &flight{waiters: 1, urgent: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{})}
 	if awaited {
 		fl.hurry()
 	}
@@ -151,26 +194,21 @@ func (f *flights) forget(match func(flightKey) bool) {
 	maps.DeleteFunc(f.current, func(id flightKey, _ *flight) bool { return match(id) })
 }
 
-// leave lets go of a flight; the last waiter to leave ends it.
+// leave lets go of a flight; the last waiter to leave ends it, but for one that has its
+// answer and puts it away: who comes now finds it there.
 func (f *flights) leave(id flightKey, fl *flight) {
 	f.mu.Lock()
 	fl.waiters--
-	last := fl.waiters == 0
-	if last && f.current[id] == fl {
+	last, answered := fl.waiters == 0, fl.isAnswered()
+	if last && !answered && f.current[id] == fl {
 		// Who comes now must not join a fill that is being cancelled.
 		delete(f.current, id)
 	}
-	landed := false
-	select {
-	case <-fl.done:
-		landed = true
-	default: // deserted on its way: land discards
-	}
 	f.mu.Unlock()
-	if last {
+	switch {
+	case last && !answered: // deserted on its way: land discards
 		fl.cancel()
-	}
-	if last && landed && fl.discard != nil {
+	case last && fl.discard != nil:
 		fl.discard()
 	}
 }
@@ -182,15 +220,17 @@ func (f *flights) land(id flightKey, fl *flight) {
 	// A panic here is outside of net/http's recovery and would end the daemon.
 	if p := recover(); p != nil {
 		f.log.Error("fill panicked", "fault", p, "stack", string(debug.Stack()))
-		fl.err = fmt.Errorf("fill %s: gomirror has a bug, its log has the stack: panic: %v", id.key, p)
+		fl.fault = fmt.Errorf("fill %s: gomirror has a bug, its log has the stack: panic: %v", id.key, p)
 	}
+	fl.cancel()
 	f.mu.Lock()
 	if f.current[id] == fl {
 		delete(f.current, id)
 	}
 	deserted := fl.waiters == 0
-	close(fl.done)
+	fl.answer(fl.brought, fl.fault)
 	f.mu.Unlock()
+	close(fl.ended)
 	if deserted && fl.discard != nil {
 		fl.discard()
 	}

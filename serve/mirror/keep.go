@@ -16,6 +16,7 @@ import (
 type sieve struct {
 	mirror *Mirror
 	tree   cache.Tree
+	sound  func(*cache.Draft) // told of what may be served before it is kept
 
 	mu      sync.Mutex
 	refused []refusal // guarded by mu
@@ -84,7 +85,9 @@ func (s *sieve) keep(ctx context.Context, key cache.Key, meta cache.Meta, body i
 	if err == nil && m.opts.Verify != nil {
 		err = m.opts.Verify(ctx, key, draft)
 	}
+	served := false
 	if err == nil {
+		draft.OnSound(func() { served = true; s.sound(draft) })
 		err = draft.Commit(meta)
 	}
 	if contradiction := (*cache.ContradictionError)(nil); errors.As(err, &contradiction) {
@@ -98,6 +101,9 @@ func (s *sieve) keep(ctx context.Context, key cache.Key, meta cache.Meta, body i
 		}
 		m.warn(msg, key, err)
 		return draft, nil
+	}
+	if served && err != nil {
+		m.warn("served, not kept", key, err)
 	}
 	draft.Discard()
 	return nil, err

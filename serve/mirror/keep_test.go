@@ -68,6 +68,9 @@ func TestContradictionsStandOnceLast(t *testing.T) {
 				if served := err == nil && text == string(right); served != tt.served {
 					t.Errorf("served %t, %v; want %t", served, err, tt.served)
 				}
+				if err := m.Close(); err != nil { // an alarm may follow the answer
+					t.Fatal(err)
+				}
 				notes, err := m.opts.Store.Quarantined()
 				var named []string
 				for _, n := range notes {

@@ -198,7 +198,7 @@ func (m *Mirror) held(tree cache.Tree, key cache.Key) *cache.Entry {
 // fill returns what asks source for a key and keeps what it delivers. That runs once a
 // key, however many clients wait.
 func (m *Mirror) fill(source upstream.Source) fillFunc {
-	return func(ctx context.Context, id flightKey) (landing, error) {
+	return func(ctx context.Context, id flightKey, answer func(landing)) (landing, error) {
 		tree, key := id.tree, id.key
 		kept := landing{state: Miss, open: func() (*cache.Entry, error) { return m.opts.Store.Get(tree, key) }}
 		req := upstream.Request{Key: key}
@@ -221,6 +221,11 @@ func (m *Mirror) fill(source upstream.Source) fillFunc {
 		}
 		m.announce(ctx, key)
 		delivered, sieve := false, &sieve{mirror: m, tree: tree}
+		sieve.sound = func(draft *cache.Draft) {
+			if draft.Key() == key {
+				answer(landing{state: Miss, open: draft.Entry})
+			}
+		}
 		defer sieve.close()
 		err := source.Fetch(ctx, req, func(k cache.Key, meta cache.Meta, body io.Reader) error {
 			unkept, err := sieve.keep(ctx, k, meta, body)

@@ -338,6 +338,9 @@ func TestOffline(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := m.Close(); err != nil { // as a restart with --offline does
+		t.Fatal(err)
+	}
 	off := New(Options{Store: m.opts.Store, Source: o, Offline: true, Now: func() time.Time { return time.Now().Add(30 * 24 * time.Hour) }})
 	o.asked = nil
 	tests := []struct {

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -105,7 +106,7 @@ func (m *Mirror) ask(ctx context.Context, tree cache.Tree, key cache.Key) error 
 	m.flights.forget(func(other flightKey) bool { return other == id })
 	entry, _, err := m.flights.do(context.WithValue(ctx, anewKey{}, true), id, m.fill(m.source(tree)))
 	closeEntry(entry)
-	return err
+	return cmp.Or(err, m.flights.wait(ctx, id)) // what came is looked up next
 }
 
 // forgetOrigin has the origin forget what it has made of a version, or last said about
@@ -123,9 +124,10 @@ func (m *Mirror) forgetOrigin(ctx context.Context, mod module.Version) error {
 // Take keeps what a source of the user's choice has for key, so that the go command,
 // which would be told "not found" by others, finds it here.
 func (m *Mirror) Take(ctx context.Context, key cache.Key, source upstream.Source) error {
-	entry, _, err := m.flights.do(ctx, flightKey{m.tree(key), key}, m.fill(source))
+	id := flightKey{m.tree(key), key}
+	entry, _, err := m.flights.do(ctx, id, m.fill(source))
 	closeEntry(entry)
-	return err
+	return cmp.Or(err, m.flights.wait(ctx, id))
 }
 
 // Relogin has who asks from now on join no fill of a private module that began before:
