@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// gitConfig is the whole configuration of git in a child: no file is read. Hosts of
+// gitConfig is the whole configuration of git in a child: no file is read but a clone's own. Hosts of
 // attackers choose what it meets, so it runs no program of a repository's or a
 // user's, speaks https alone, and asks nobody.
 var gitConfig = [...][2]string{
@@ -36,6 +36,9 @@ func (d *Direct) environ(box, proxyURL string, settings []string) []string {
 		"LANG=C", "LC_ALL=C",                  // the errors are read by us
 		"GIT_CONFIG_NOSYSTEM=1",
 		"GIT_CONFIG_GLOBAL=" + os.DevNull,
+		// The cache may lie in a repository, as where a home's dotfiles are one, and git
+		// takes the configuration of what it stands in. It resolves symbolic links here.
+		"GIT_CEILING_DIRECTORIES=" + box + string(filepath.ListSeparator) + d.opts.VCSDir,
 		fmt.Sprintf("GIT_CONFIG_COUNT=%d", len(gitConfig)),
 	}
 	for i, kv := range gitConfig {
