@@ -100,10 +100,7 @@ func choosePrivate(ctx context.Context, env *Env, s *settings, in choiceInput) (
 			return choice{}, err
 		}
 	}
-	var c choice
-	for _, pattern := range picked {
-		c.added = unite(c.added, spellings(pattern))
-	}
+	c := choice{added: unite(picked)}
 	for _, pattern := range proposed(list) {
 		if !slices.Contains(c.added, pattern) {
 			c.left = append(c.left, pattern)
@@ -128,15 +125,6 @@ func proposed(list []candidate) []string {
 		}
 	}
 	return patterns
-}
-
-// spellings adds the lower-case form that most go.mod files have. gomirror does not
-// tell them apart, but the go command does.
-func spellings(pattern string) []string {
-	if lower := strings.ToLower(pattern); lower != pattern {
-		return []string{pattern, lower}
-	}
-	return []string{pattern}
 }
 
 // askTries is how often a wrong answer may be mended.

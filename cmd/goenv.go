@@ -117,6 +117,20 @@ func unite(lists ...[]string) []string {
 	return out
 }
 
+// spellings adds to patterns what gomirror does not tell from them and the go command
+// does: the lower-case form, which most go.mod files have, and on GitHub the whole
+// repository of a folder. Other spellings of a go.mod only its author knows.
+func spellings(list ...string) []string {
+	out := unite(list)
+	for _, p := range list {
+		if parts := strings.SplitN(p, "/", 4); len(parts) == 4 && strings.EqualFold(parts[0], "github.com") {
+			p = strings.Join(parts[:3], "/")
+		}
+		out = unite(out, []string{p, strings.ToLower(p)})
+	}
+	return out
+}
+
 // covered reports whether every module that pattern matches is matched by one of
 // those in by. It may say no where the answer is yes, never the other way round.
 func covered(pattern string, by []string) bool {

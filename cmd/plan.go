@@ -110,7 +110,7 @@ func (p *plan) setPatterns(in planInput) {
 		p.set["GOPRIVATE"] = strings.Join(unite(goPrivate, known), ",")
 		fallthrough
 	case len(goPrivate) > 0:
-		p.set["GONOSUMDB"] = strings.Join(unite(patterns(in.user.GONOSUMDB), goPrivate, known), ",")
+		p.set["GONOSUMDB"] = strings.Join(unite(patterns(in.user.GONOSUMDB), spellings(unite(goPrivate, known)...)), ",")
 	default:
 		// GONOPROXY alone is also used for public forks, whose checksums are wanted.
 		noSum := patterns(in.user.GONOSUMDB)
