@@ -46,6 +46,7 @@ func (p *placeFlags) add(flags *pflag.FlagSet) {
 var (
 	hostForm  = regexp.MustCompile(`^[a-z0-9-]+(\.[a-z0-9-]+)+$`)
 	ownerForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$`)
+	repoForm  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}/[A-Za-z0-9._-]{1,100}$`) // OWNER/NAME
 )
 
 // place takes a host as people paste it.

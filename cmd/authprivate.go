@@ -90,7 +90,11 @@ func choosePrivate(ctx context.Context, env *Env, s *settings, in choiceInput) (
 	switch {
 	case in.chosen:
 		if picked, err = parseChoice(strings.Join(in.opts.private, ","), list, in.place.Host); err != nil {
-			return choice{}, usagef("--private all", "read --private: %w", err)
+			hint := "--private all"
+			if invalid, ok := errors.AsType[*patternError](err); ok && invalid.meant != "" {
+				hint = "--private '" + meantList(strings.Join(in.opts.private, ",")) + "'"
+			}
+			return choice{}, usagef(hint, "read --private: %w", err)
 		}
 	case len(list) == 0:
 	case in.opts.yes:
@@ -190,8 +194,8 @@ func parseChoice(text string, list []candidate, host string) ([]string, error) {
 			return nil, fmt.Errorf("there is no number %d", number)
 		case word == "all" || word == "none":
 			return nil, fmt.Errorf("%q stands alone", word)
-		case ownerForm.MatchString(word):
-			word = host + "/" + word
+		case ownerForm.MatchString(word), repoForm.MatchString(word):
+			word = host + "/" + strings.TrimSuffix(word, ".git")
 		}
 		if err := checkPattern(word); err != nil {
 			return nil, err

@@ -158,7 +158,11 @@ func runConfigSet(ctx context.Context, env *Env, name, value string) error {
 		return fmt.Errorf("find the current folder: %w", err)
 	}
 	if err := k.parse(s, value, wd); err != nil {
-		return usagef(k.setting(), "set %s: %w", name, err)
+		hint := k.setting()
+		if invalid, ok := errors.AsType[*patternError](err); ok && invalid.meant != "" {
+			hint = "gomirror config set " + name + " '" + meantList(value) + "'"
+		}
+		return usagef(hint, "set %s: %w", name, err)
 	}
 	return changeConfig(ctx, env, s.file, k, k.literal(s))
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os/exec"
-	"path"
 	"slices"
 	"strings"
 
@@ -153,23 +152,4 @@ func covered(pattern string, by []string) bool {
 func checkUpstream(list string) error {
 	_, err := upstream.ParseList(list)
 	return err
-}
-
-// checkPattern refuses patterns that can never match. A private module whose pattern
-// does not match goes to a public mirror by name, so that is worth an error.
-func checkPattern(pattern string) error {
-	switch {
-	case strings.Contains(pattern, "://"):
-		_, rest, _ := strings.Cut(pattern, "://")
-		return fmt.Errorf("pattern %q has a scheme, write %q", pattern, rest)
-	case strings.ContainsAny(pattern, " \t\r\n"):
-		return fmt.Errorf("pattern %q has a space, patterns are separated by commas", pattern)
-	case strings.HasSuffix(pattern, "/..."):
-		return fmt.Errorf("pattern %q: ... matches nothing, write %q", pattern, strings.TrimSuffix(pattern, "/..."))
-	}
-	// module.MatchPrefixPatterns skips what path.Match calls malformed.
-	if _, err := path.Match(pattern, ""); err != nil {
-		return fmt.Errorf("pattern %q: %w", pattern, err)
-	}
-	return nil
 }

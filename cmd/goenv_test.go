@@ -54,18 +54,6 @@ func FuzzCovered(f *testing.F) {
 	})
 }
 
-func TestCheckPattern(t *testing.T) {
-	tests := map[string]bool{
-		"github.com/acme": true, "*.corp.example": true, "*": true, "github.com/[ab]*": true,
-		"https://github.com/acme": false, "github.com/a b": false, "github.com/[a": false, "github.com/acme/...": false,
-	}
-	for pattern, want := range tests {
-		if err := checkPattern(pattern); (err == nil) != want {
-			t.Errorf("checkPattern(%q) = %v, want none: %t", pattern, err, want)
-		}
-	}
-}
-
 // TestUpstreamList counts the runs of the go command: each is a good part of the time
 // that a start takes.
 func TestUpstreamList(t *testing.T) {

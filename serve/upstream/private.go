@@ -10,7 +10,7 @@ import (
 
 // MatchPrivate returns whether a module path matches one of patterns, which are as
 // in GOPRIVATE. GitHub does not tell Acme from acme, and any host may be one of
-// GitHub's, so neither is told from the other: a misspelt name must not leak.
+// GitHub's, so neither is told from the other: a misspelt name must not leak. Nor is x.git from x.
 func MatchPrivate(patterns []string) func(modPath string) bool {
 	if len(patterns) == 0 {
 		return func(string) bool { return false }
@@ -23,13 +23,19 @@ func MatchPrivate(patterns []string) func(modPath string) bool {
 		whole = append(whole, pattern)
 	}
 	globs := strings.Join(whole, ",")
-	folded := strings.ToLower(globs)
+	folded := withoutGit(strings.ToLower(globs))
 	return func(modPath string) bool {
 		if module.MatchPrefixPatterns(globs, modPath) {
 			return true
 		}
-		return module.MatchPrefixPatterns(folded, strings.ToLower(modPath))
+		return module.MatchPrefixPatterns(folded, withoutGit(strings.ToLower(modPath)))
 	}
+}
+
+// withoutGit takes .git from the ends of path elements: hosts take a repository's name
+// with it and without.
+func withoutGit(paths string) string {
+	return strings.TrimSuffix(strings.NewReplacer(".git/", "/", ".git,", ",").Replace(paths+","), ",")
 }
 
 // MatchHost returns whether a host is named by one of patterns, which are as in

@@ -23,6 +23,10 @@ func TestMatchPrivate(t *testing.T) {
 		{"second pattern", []string{"a.com", "b.com"}, "b.com/x", true},
 		{"the repository of a part", []string{"GitHub.com/acme/x/sub/pkg"}, "github.com/acme/x", true},
 		{"beside the repository of a part", []string{"github.com/acme/x/sub"}, "github.com/acme/y", false},
+		{"as git has it", []string{"github.com/acme/x"}, "github.com/acme/x.git", true},
+		{"below what git has", []string{"github.com/acme/x"}, "github.com/ACME/x.Git/sub/v2", true},
+		{"a pattern as git has it", []string{"a.com", "git.example.com/team/x.git"}, "git.example.com/team/x/sub", true},
+		{"git in a name", []string{"github.com/acme/x"}, "github.com/acme/x.github", false},
 		{"everything", []string{"*"}, "golang.org/x/mod", true},
 	}
 	for _, tt := range tests {
