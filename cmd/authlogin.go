@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -34,10 +36,10 @@ func newLogin(env *Env) *cobra.Command {
 		Long: `Check a GitHub token, store it in the system's keychain, and choose which modules
 are private: those are asked of GitHub itself and of nobody else.
 
-  gomirror auth login                       ask for the token
-  gomirror auth login --with-token <FILE    read it from stdin
-  gomirror auth login --from-gh             take that of the gh command
-  gomirror auth login --web                 log in with a browser
+  gomirror auth login                            ask for the token
+  gomirror auth login --with-token --yes <FILE   read it from stdin
+  gomirror auth login --from-gh                  take that of the gh command
+  gomirror auth login --web                      log in with a browser
 
 A classic token needs the scope "repo", a fine-grained one the permission "Contents:
 read-only". In CI set GOMIRROR_GITHUB_TOKEN instead.`,
@@ -95,6 +97,26 @@ func (o *loginOptions) check(chosen bool) error {
 	return nil
 }
 
+// needAnswer refuses to store the first token where nobody says what is private and
+// nobody can be asked: its user would pull what the token is for by name from a mirror.
+func (o *loginOptions) needAnswer(env *Env, s *settings, chosen bool) error {
+	if o.yes || chosen || env.canAsk() || !o.withToken && !o.fromGH && !o.web {
+		return nil // the last is refused for want of a token
+	}
+	if present, err := filePrivate(s); err != nil || len(present) > 0 {
+		return err
+	}
+	way := " --with-token"
+	switch {
+	case o.fromGH:
+		way = " --from-gh"
+	case o.web:
+		way = " --web"
+	}
+	return usagef("gomirror auth login"+o.String()+way+" --yes",
+		"log in: nobody can be asked here which modules are private: say --yes, --private OWNER or --private none")
+}
+
 // loginDoc is the document of `auth login --json`.
 type loginDoc struct {
 	SchemaVersion int        `json:"schema_version"`
@@ -118,6 +140,9 @@ func runLogin(ctx context.Context, env *Env, opts loginOptions, chosen bool) err
 	if err != nil {
 		return err
 	}
+	if err := opts.needAnswer(env, s, chosen); err != nil {
+		return err
+	}
 	if err := hardenProcess(); err != nil {
 		env.note("crash dumps may tell secrets: %v", err)
 	}
@@ -137,13 +162,20 @@ func runLogin(ctx context.Context, env *Env, opts loginOptions, chosen bool) err
 	if err != nil {
 		return err
 	}
+	// The patterns come first: whatever stops us, no token is there without them.
+	if err := addPrivate(ctx, env, s, choice.added); err != nil {
+		return err
+	}
 	store := env.tokens(s, 0)
 	if err := store.Put(ctx, place, account.Login, secret, opts.insecure); err != nil {
+		if len(choice.added) > 0 {
+			env.note("no token is stored; private all the same: %s", strings.Join(choice.added, ", "))
+		}
 		return authProblem(err, "")
 	}
 	// Whatever happens from here on, the sidecar must learn of the token.
 	defer forgetTokens(ctx, env, s)
-	if err := errors.Join(store.SetExpiry(ctx, place, account.Expires), addPrivate(ctx, env, s, choice.added)); err != nil {
+	if err := store.SetExpiry(ctx, place, account.Expires); err != nil {
 		return err
 	}
 	doc := loginDoc{SchemaVersion: 1, Private: append([]string{}, choice.added...), Proposed: choice.left}
@@ -173,6 +205,9 @@ func checkToken(ctx context.Context, client *github.Client, place credential.Pla
 	if err != nil {
 		return account, nil, authProblem(err, "")
 	}
+	if err := checkOwner(place, account, owners); err != nil {
+		return account, nil, err
+	}
 	for _, owner := range owners {
 		// Scopes were seen; permissions show only in what is done with them.
 		if owner.Example == "" || place.Owner != "" && !strings.EqualFold(owner.Name, place.Owner) {
@@ -185,6 +220,20 @@ func checkToken(ctx context.Context, client *github.Client, place credential.Pla
 		break
 	}
 	return account, owners, nil
+}
+
+// checkOwner refuses a token for one owner of whom it sees nothing: it is another
+// one's, or waits for the organisation's approval. A member of an organisation without
+// private repositories may have theirs tomorrow.
+func checkOwner(place credential.Place, account github.Account, owners []github.Owner) error {
+	is := func(name string) bool { return strings.EqualFold(name, place.Owner) }
+	if place.Owner == "" || is(account.Login) ||
+		slices.ContainsFunc(owners, func(o github.Owner) bool { return is(o.Name) }) ||
+		slices.ContainsFunc(slices.Collect(maps.Keys(account.SSO)), is) {
+		return nil
+	}
+	return &problem{fmt.Errorf("the token of %s sees nothing of %s: it is for another owner, or %s has not approved it yet", account.Login, place, place.Owner),
+		exitNeedsAuth, "choose " + place.Owner + " as resource owner at https://" + place.Host + "/settings/personal-access-tokens"}
 }
 
 func scopeList(scopes []string) string {

@@ -50,7 +50,11 @@ func (in choiceInput) candidates(present []string) []candidate {
 		}
 	}
 	if in.place.Owner != "" {
-		add(in.place.Owner, "as --owner says", true)
+		about := "as --owner says"
+		if !slices.ContainsFunc(in.owners, func(o github.Owner) bool { return o.Private > 0 && strings.EqualFold(o.Name, in.place.Owner) }) {
+			about += ", no private repository seen"
+		}
+		add(in.place.Owner, about, true)
 		return list
 	}
 	for _, o := range in.owners {

@@ -32,7 +32,7 @@ func readToken(ctx context.Context, env *Env, s *settings, client *github.Client
 	case env.canAsk(): // --with-token too: who has no pipe is asked
 		return askToken(ctx, env, place)
 	case !opts.withToken:
-		return credential.Secret{}, usagef("gomirror auth login"+opts.String()+" --with-token <FILE", "log in: there is no terminal to ask for the token on")
+		return credential.Secret{}, usagef("gomirror auth login"+opts.String()+" --with-token --yes <FILE", "log in: there is no terminal to ask for the token on")
 	}
 	text, err := io.ReadAll(io.LimitReader(env.Stdin, stdinLimit+1))
 	if err != nil {
