@@ -49,6 +49,7 @@ type child struct {
 	origin bool
 	repo   string // URL of the repository that it will ask, "" if not known
 	local  bool   // must make do with what earlier children have fetched
+	ports  []int  // of this machine that it may connect to beside the tunnel's
 }
 
 // name is what errors call the child.
@@ -122,7 +123,7 @@ func (d *Direct) run(ctx context.Context, c child) ([]byte, error) {
 	cmd.WaitDelay = childGrace
 	group := newGroup(cmd)
 	cmd.Cancel = group.terminate
-	if err := cmd.Start(); err != nil {
+	if err := startConfined(cmd, append(c.ports, d.opts.Tunnel.port())); err != nil {
 		return nil, fmt.Errorf("start %s: %w", what, err)
 	}
 	group.started()

@@ -51,6 +51,7 @@ func (d *Direct) environ(box, proxyURL string, settings []string) []string {
 		"GIT_ATTR_NOSYSTEM=1",
 		"GIT_LFS_SKIP_SMUDGE=1",
 		"HTTPS_PROXY="+proxyURL,
+		"HTTP_PROXY="+proxyURL, // an import page may name a proxy that go then asks on http
 	)
 	if d.opts.CAFile != "" {
 		// The go command reads the first, Debian's git only the second.

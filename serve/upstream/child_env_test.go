@@ -84,7 +84,7 @@ func (d *Direct) sameEnviron(t *testing.T, got string) string {
 		case "HOME":
 			box = filepath.Dir(value)
 		case "HTTPS_PROXY":
-			got = strings.Replace(got, value, "PROXY", 1)
+			got = strings.ReplaceAll(got, value, "PROXY")
 			if !strings.HasPrefix(value, "http://") || !strings.Contains(value, "@127.0.0.1:") {
 				t.Errorf("HTTPS_PROXY is %q, want a tunnel on loopback with a password", value)
 			}
@@ -139,6 +139,7 @@ GCM_INTERACTIVE=never
 GIT_ATTR_NOSYSTEM=1
 GIT_LFS_SKIP_SMUDGE=1
 HTTPS_PROXY=PROXY
+HTTP_PROXY=PROXY
 SSL_CERT_FILE=/ca.pem
 GIT_SSL_CAINFO=/ca.pem
 GOENV=off

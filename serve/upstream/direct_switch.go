@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"golang.org/x/mod/module"
@@ -40,6 +42,7 @@ func (d *Direct) switchToolchain(ctx context.Context, want string) (string, erro
 		args:  []string{"env", "GOROOT"},
 		env:   []string{"GOTOOLCHAIN=auto", "GOPROXY=" + goproxy, "GOSUMDB=" + gosumdb},
 		goMod: "module switch\n\ngo " + want + "\n",
+		ports: portsOf(goproxy),
 	})
 	if err != nil {
 		// An OriginError of its own would say "not found" of the module.
@@ -60,6 +63,19 @@ func (d *Direct) switchToolchain(ctx context.Context, want string) (string, erro
 		return "", fmt.Errorf("fetch it through gomirror: go env says %q", goCmd)
 	}
 	return goCmd, nil
+}
+
+// portsOf is the port in our own address.
+func portsOf(address string) []int {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil
+	}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		return nil
+	}
+	return []int{port}
 }
 
 // sumdb is what replaces GOSUMDB for the one module that the go command takes from

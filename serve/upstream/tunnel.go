@@ -101,6 +101,8 @@ func NewTunnel(opts TunnelOptions) (*Tunnel, error) {
 	return t, nil
 }
 
+func (t *Tunnel) port() int { return t.listener.Addr().(*net.TCPAddr).Port }
+
 // Close ends the listener and every connection.
 func (t *Tunnel) Close() error {
 	err := t.server.Close()
