@@ -83,7 +83,7 @@ func (s *Store) Unverified() ([]module.Version, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list unverified versions: %w", err)
+		return nil, fmt.Errorf("list unverified versions: %w", cause(err))
 	}
 	return versions, nil
 }

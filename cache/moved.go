@@ -64,7 +64,7 @@ func (s *Store) Moves() ([]Move, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list moved versions: %w", err)
+		return nil, fmt.Errorf("list moved versions: %w", cause(err)) // the path is a private name
 	}
 	slices.SortFunc(moves, func(a, b Move) int { return a.At.Compare(b.At) })
 	return moves, nil
