@@ -113,14 +113,15 @@ func settingUp(ctx context.Context, env *Env, orig originals, fallback string) (
 	if err != nil {
 		return nil, nil, err
 	}
-	in.address, in.running = c.url(), c.running
+	in.address, in.running, in.held = c.url(), c.running, in.tokens
 	var notes []string
 	if c.running {
 		doc, err := askStatus(ctx, s)
 		if err != nil {
 			return nil, nil, err
 		}
-		in.served, in.private, in.tokens = doc.Served, doc.Private, unite(in.tokens, doc.Tokens)
+		in.served, in.private = doc.Served, doc.Private
+		in.held, in.tokens = doc.Tokens, unite(in.tokens, doc.Tokens)
 		in.unasked = doc.Unasked
 		in.upstream, in.cacheDir = doc.Upstream, cmp.Or(doc.Cache.Dir, s.cacheDir)
 	} else {

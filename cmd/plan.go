@@ -29,7 +29,8 @@ type planInput struct {
 	private  []string // all patterns that it treats as private, wherever it has them from
 	unasked  []string // those of them that no checksum database may hear of
 	upstream string   // its upstream, or what the next one will have
-	tokens   []string // HOST or HOST/OWNER that there is a token for
+	tokens   []string // HOST or HOST/OWNER that there is a token for, here or in that daemon
+	held     []string // those of them that decide what is served: that daemon's if it runs
 	fallback string   // "" or one of fallbacks
 	cacheDir string
 }
@@ -98,12 +99,12 @@ func (p *plan) setPatterns(in planInput) {
 	keep := slices.DeleteFunc(unite(goPrivate, noProxy, known), func(pattern string) bool {
 		// What it has only from GOPRIVATE it serves with a token. Who has none fetches by
 		// ssh, say, which only go itself can do.
-		return covered(pattern, served) || covered(pattern, in.private) && hasToken(in.tokens, pattern)
+		return covered(pattern, served) || covered(pattern, in.private) && hasToken(in.held, pattern)
 	})
 	p.set["GONOPROXY"] = matchNothing
 	if len(keep) > 0 {
 		p.set["GONOPROXY"] = strings.Join(keep, ",")
-		p.keepNotes(keep, config, in.private)
+		p.keepNotes(keep, config, in)
 	}
 	switch {
 	case len(known) > 0:
@@ -122,9 +123,8 @@ func (p *plan) setPatterns(in planInput) {
 	}
 }
 
-// keepNotes tells what goes past gomirror and how to change that. private are the
-// patterns that the sidecar goes by.
-func (p *plan) keepNotes(keep, config, private []string) {
+// keepNotes tells what goes past gomirror and how to change that.
+func (p *plan) keepNotes(keep, config []string, in planInput) {
 	var unknown, strange []string
 	for _, pattern := range keep {
 		switch {
@@ -133,7 +133,9 @@ func (p *plan) keepNotes(keep, config, private []string) {
 			p.note("GOPRIVATE or GONOPROXY is *, so go fetches everything by itself and gomirror serves nothing")
 		case covered(pattern, config):
 			p.note("go fetches %s by itself until gomirror restarts with it: gomirror stop && gomirror serve --background", pattern)
-		case covered(pattern, private) && strings.HasPrefix(pattern, "github.com/"):
+		case covered(pattern, in.private) && hasToken(in.tokens, pattern):
+			p.note("go fetches %s by itself until gomirror restarts with this shell's %s: gomirror stop && gomirror serve --background", pattern, tokenVariable)
+		case covered(pattern, in.private) && strings.HasPrefix(pattern, "github.com/"):
 			strange = append(strange, pattern)
 		default:
 			unknown = append(unknown, pattern)
