@@ -120,7 +120,7 @@ func (a *assembly) newDirect(tree string) (upstream.Source, error) {
 		Log:     a.log,
 	}
 	if tree == privateClones { // no public module is worth a token
-		opts.Credential, opts.Why = a.credential, a.why
+		opts.Credential, opts.Why, opts.Vouched = a.credential, a.why, a.trusted()
 	}
 	return upstream.NewDirect(opts)
 }

@@ -54,10 +54,11 @@ type question struct {
 // teller answers the questions of one child, until it is closed. nil is for children
 // that are not to ask.
 type teller struct {
-	direct *Direct
-	inlet  *inlet
-	cancel func()
-	done   chan struct{}
+	direct  *Direct
+	modPath string // that the child asks about
+	inlet   *inlet
+	cancel  func()
+	done    chan struct{}
 
 	mu       sync.Mutex
 	told     map[string]credential // by host
@@ -97,14 +98,15 @@ func (t *teller) account() (told map[string]credential, withheld error) {
 	return t.told, t.withheld
 }
 
-// openTeller starts to answer for a child that runs in box. ctx ends the answers.
-func (d *Direct) openTeller(ctx context.Context, box string) (*teller, error) {
+// openTeller starts to answer for a child that runs in box and asks about a module. ctx
+// ends the answers.
+func (d *Direct) openTeller(ctx context.Context, box, modPath string) (*teller, error) {
 	in, err := newInlet(box)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	t := &teller{direct: d, inlet: in, cancel: cancel, done: make(chan struct{}), told: make(map[string]credential)}
+	t := &teller{direct: d, modPath: modPath, inlet: in, cancel: cancel, done: make(chan struct{}), told: make(map[string]credential)}
 	go func() { // ends with close
 		defer close(t.done)
 		for {
@@ -152,6 +154,28 @@ func (t *teller) environ(ctx context.Context, repo string) []string {
 	return append(env, "GIT_CONFIG_PARAMETERS='credential.https://"+u.Host+".username="+user+"'")
 }
 
+// foreign refuses what a stranger's import page names: with a pattern as wide as *, any
+// host could have its modules made of what the user's token reads elsewhere.
+func (t *teller) foreign(repo *url.URL) error {
+	host, _, _ := strings.Cut(t.modPath, "/")
+	if t.direct.opts.Vouched == nil || host == repo.Host || t.direct.opts.Vouched(host) {
+		return nil
+	}
+	return &foreignError{t.modPath, host, repo.Host + repo.Path}
+}
+
+// foreignError is an import page that leads to what is not its host's.
+type foreignError struct{ modPath, host, repo string }
+
+func (e *foreignError) Error() string {
+	return fmt.Sprintf("the import page of %s names %s: no pattern spells out %s, so it is shown no token", e.modPath, e.repo, e.host)
+}
+
+// Hint tells the one thing to do.
+func (e *foreignError) Hint() string {
+	return "if " + e.host + " is a host of yours: gomirror config set private PATTERNS," + e.host
+}
+
 func (t *teller) tell(ctx context.Context, q question) {
 	defer q.reply.Close()
 	what, repo, user, err := parsePrompt(q.prompt)
@@ -171,7 +195,11 @@ func (t *teller) tell(ctx context.Context, q question) {
 	case what == askedPassword && user != "" && user != c.user:
 		return
 	}
-	if err := t.direct.refusals.of(c.key(repo.Host), t.direct.opts.Now()); err != nil {
+	err = t.foreign(repo)
+	if err == nil {
+		err = t.direct.refusals.of(c.key(repo.Host), t.direct.opts.Now())
+	}
+	if err != nil {
 		t.mu.Lock()
 		t.withheld = err
 		t.mu.Unlock()

@@ -122,7 +122,7 @@ func newTeller(t *testing.T, k *keyring) *teller {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(box) })
-	teller, err := d.openTeller(t.Context(), box)
+	teller, err := d.openTeller(t.Context(), box, "github.com/acme/mod")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestAskpassOutlives(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(box) })
-	teller, err := d.openTeller(t.Context(), box)
+	teller, err := d.openTeller(t.Context(), box, "github.com/acme/mod")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,10 +46,11 @@ type child struct {
 
 	// origin is for children that ask a module's origin: they count among those of
 	// the tunnel, and their gits may ask for a credential.
-	origin bool
-	repo   string // URL of the repository that it will ask, "" if not known
-	local  bool   // must make do with what earlier children have fetched
-	ports  []int  // of this machine that it may connect to beside the tunnel's
+	origin  bool
+	modPath string // of the module that the origin is asked about
+	repo    string // URL of the repository that it will ask, "" if not known
+	local   bool   // must make do with what earlier children have fetched
+	ports   []int  // of this machine that it may connect to beside the tunnel's
 }
 
 // name is what errors call the child.
@@ -153,7 +154,7 @@ func (d *Direct) attend(ctx context.Context, c child, cmd *exec.Cmd, box string)
 	if !c.origin || c.local || d.opts.Credential == nil {
 		return nil, nil
 	}
-	t, err := d.openTeller(ctx, box)
+	t, err := d.openTeller(ctx, box, c.modPath)
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,10 @@ type DirectOptions struct {
 	// nobody anything.
 	Credential func(ctx context.Context, repo *url.URL) (user, password string, ok bool)
 
+	// Vouched reports whether the import pages of a host may lead to repositories of
+	// another that a credential is shown to. nil lets all.
+	Vouched func(host string) bool
+
 	// Self is the program that git runs to ask for a credential: cmd.Run hands it to
 	// [Askpass]. "" means this program.
 	Self string
@@ -157,7 +161,7 @@ func (d *Direct) list(ctx context.Context, mod module.Version, flags ...string) 
 		target += "@" + mod.Version
 	}
 	args := append([]string{"list", "-m", "-json"}, flags...)
-	out, err := d.run(ctx, child{tool: d.opts.Go, args: append(args, "--", target), env: d.sumdb(mod), origin: true, repo: fixedURL(mod.Path)})
+	out, err := d.run(ctx, child{tool: d.opts.Go, args: append(args, "--", target), env: d.sumdb(mod), origin: true, modPath: mod.Path, repo: fixedURL(mod.Path)})
 	if err != nil {
 		return nil, d.explain(ctx, mod, err, "")
 	}
@@ -260,7 +264,7 @@ func (d *Direct) download(ctx context.Context, mod module.Version) error {
 }
 
 func (d *Direct) downloader(mod module.Version) child {
-	return child{tool: d.opts.Go, args: []string{"mod", "download", "-json", "--", mod.String()}, env: d.sumdb(mod), origin: true, repo: fixedURL(mod.Path)}
+	return child{tool: d.opts.Go, args: []string{"mod", "download", "-json", "--", mod.String()}, env: d.sumdb(mod), origin: true, modPath: mod.Path, repo: fixedURL(mod.Path)}
 }
 
 // downloadBy runs one child and reads what it prints into result.

@@ -93,7 +93,7 @@ func (d *Direct) lsRemote(ctx context.Context, mod module.Version, repoURL strin
 	if refs, ok := d.heads.refs(repoURL, now); ok {
 		return refs, nil
 	}
-	out, err := d.run(ctx, child{tool: d.opts.Git, args: []string{"ls-remote", "--tags", "-q", "--end-of-options", repoURL}, origin: true, repo: repoURL})
+	out, err := d.run(ctx, child{tool: d.opts.Git, args: []string{"ls-remote", "--tags", "-q", "--end-of-options", repoURL}, origin: true, modPath: mod.Path, repo: repoURL})
 	if err != nil {
 		return remoteRefs{}, d.explain(ctx, mod, err, "")
 	}

@@ -62,6 +62,9 @@ var (
 	refusing = regexp.MustCompile(`(?i)authentication failed|could not read (username|password)|terminal prompts disabled|` +
 		`repository '[^']*' not found|repository not found|returned error: 4(0[134]|29)\b|too many requests`)
 
+	// limiting is how a host answers what is over its limit. GitHub says 403, too.
+	limiting = regexp.MustCompile(`(?i)returned error: 4(03|29)\b|too many requests`)
+
 	// quotedRepo is how git names the repository that it speaks of.
 	quotedRepo = regexp.MustCompile(`'https://([a-z0-9.-]+/[\w./~+-]+?)(\.git)?/?'`)
 )
@@ -81,6 +84,9 @@ func (d *Direct) account(ctx context.Context, e *OriginError, exit *exitError, s
 	}
 	if why := d.why(ctx, e, exit, said); why != nil {
 		e.why = why
+		if l, ok := errors.AsType[limited](why); ok && l.Limited() && limiting.MatchString(said) {
+			e.kind = originFault // it has not looked at who asks, nor for what
+		}
 		if e.kind == originMissing && !errors.Is(why, fs.ErrNotExist) {
 			e.kind = originAuth // hosts say "not found" for both
 		}
@@ -93,6 +99,12 @@ func (d *Direct) account(ctx context.Context, e *OriginError, exit *exitError, s
 			d.refusals.add(c.key(host), whyOr(e), d.opts.Now().Add(refusedFor))
 		}
 	}
+}
+
+// limited is a host's account by which there were too many requests.
+type limited interface {
+	error
+	Limited() bool
 }
 
 // oneRepository is a host's account by which the credential is good for others.

@@ -60,6 +60,9 @@ func (e *AccessError) Owner() string {
 // OneRepository reports whether the token is as good as ever for other repositories.
 func (e *AccessError) OneRepository() bool { return e.Kind == NoAccess || e.Kind == SSO }
 
+// Limited reports whether GitHub would answer the same later.
+func (e *AccessError) Limited() bool { return e.Kind == RateLimit }
+
 // Error is one sentence for who ran the go command.
 func (e *AccessError) Error() string {
 	switch e.Kind {
