@@ -148,6 +148,11 @@ func covered(pattern string, by []string) bool {
 	})
 }
 
+// coveredInAnyCase is covered as gomirror routes, which does not tell Acme from acme.
+func coveredInAnyCase(pattern string, by []string) bool {
+	return covered(pattern, by) || covered(strings.ToLower(pattern), patterns(strings.ToLower(strings.Join(by, ","))))
+}
+
 // checkUpstream refuses what the go command would refuse as GOPROXY.
 func checkUpstream(list string) error {
 	_, err := upstream.ParseList(list)

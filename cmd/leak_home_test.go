@@ -19,6 +19,7 @@ type leakHome struct {
 	lab     *leakLab
 	dir     string
 	environ []string // what every program of this user sees
+	untold  bool     // nobody has told its sidecar what is private, so the log may name it
 }
 
 // newHome makes a home. Users with a password file need no gomirror for what is
@@ -48,17 +49,22 @@ func (l *leakLab) newHome(netrc bool) *leakHome {
 
 // configure writes the setting private into a folder of its own, for XDG_CONFIG_HOME.
 func (h *leakHome) configure(private string) (variable string) {
-	dir := filepath.Join(h.dir, "configured")
+	dir := filepath.Join(h.dir, "configured-"+filepath.Base(private))
 	h.lab.write(filepath.Join(dir, "gomirror", "config.toml"), fmt.Sprintf("private = [%q]\n", private))
 	return "XDG_CONFIG_HOME=" + dir
 }
 
 // run runs a program in dir with the home's environment and more.
 func (h *leakHome) run(dir string, more []string, argv ...string) (stdout string, err error) {
-	// No command here takes that long; a go command that waits for ever must end.
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	return h.runFor(time.Minute, dir, more, argv...) // no command here takes that long
+}
+
+// runFor ends the program after a while: a go command waits for ever.
+func (h *leakHome) runFor(limit time.Duration, dir string, more []string, argv ...string) (stdout string, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	c.WaitDelay = time.Second // its gits may hold on to what they print to
 	var out, errs bytes.Buffer
 	c.Dir, c.Env, c.Stdout, c.Stderr = dir, slices.Concat(h.environ, more), &out, &errs
 	if err := c.Run(); err != nil {
@@ -78,13 +84,12 @@ func (h *leakHome) start(more ...string) *leakHome {
 }
 
 // setUp returns the variables of a shell that had user's and ran eval "$(gomirror
-// env)". That gomirror refuses leaves the shell as it was.
-func (h *leakHome) setUp(t *testing.T, user []string) []string {
+// env)". If gomirror refuses, that leaves the shell as it was; it must if refused.
+func (h *leakHome) setUp(t *testing.T, user []string, refused bool, flags ...string) []string {
 	t.Helper()
-	out, err := h.run(h.dir, user, "gomirror", "env", "--json")
-	if err != nil {
-		t.Log(err)
-		return user
+	out, err := h.run(h.dir, user, append([]string{"gomirror", "env", "--json"}, flags...)...)
+	if (err != nil) != refused {
+		t.Fatalf("gomirror env with %q ends in %v, want a refusal: %v", user, err, refused)
 	}
 	var doc envDoc
 	if err := json.Unmarshal([]byte(out), &doc); err != nil && out != "" {

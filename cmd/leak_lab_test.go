@@ -95,8 +95,8 @@ func (l *leakLab) secret(modPath string) {
 	}
 }
 
-// standIns listen in the place of sidecars that are not well. A sidecar that stalls
-// ends the request itself, after 90 s; here it takes a moment.
+// standIns listen in the place of sidecars that are not well. One that stalls takes a
+// request and says nothing, for as long as somebody waits.
 func (l *leakLab) standIns() {
 	l.t.Helper()
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
@@ -109,7 +109,7 @@ func (l *leakLab) standIns() {
 		"404":     func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "not found", http.StatusNotFound) },
 		"403":     func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "refused", http.StatusForbidden) },
 		"500":     func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "broken", http.StatusInternalServerError) },
-		"stalled": hangUp(100 * time.Millisecond),
+		"stalled": hangUp(time.Hour),
 		"reset":   hangUp(0),
 	} {
 		server := httptest.NewServer(answer)

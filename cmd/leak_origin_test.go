@@ -49,7 +49,7 @@ func TestNoLeakOrigin(t *testing.T) {
 	h := l.newHome(false)
 	h.environ = append(h.environ, "GOMIRROR_GITHUB_TOKEN="+leakToken, h.configure(leakPattern))
 	h.start()
-	shell := h.setUp(t, nil)
+	shell := h.setUp(t, nil, false)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			modPath := "github.com/acme/secret-" + tt.name

@@ -99,11 +99,11 @@ func (p *plan) setPatterns(in planInput) {
 	keep := slices.DeleteFunc(unite(goPrivate, noProxy, known), func(pattern string) bool {
 		// What it has only from GOPRIVATE it serves with a token. Who has none fetches by
 		// ssh, say, which only go itself can do.
-		return covered(pattern, served) || covered(pattern, in.private) && hasToken(in.held, pattern)
+		return coveredInAnyCase(pattern, served) || coveredInAnyCase(pattern, in.private) && hasToken(in.held, pattern)
 	})
 	p.set["GONOPROXY"] = matchNothing
 	if len(keep) > 0 {
-		p.set["GONOPROXY"] = strings.Join(keep, ",")
+		p.set["GONOPROXY"] = strings.Join(spellings(keep...), ",") // else go asks us, who don't know
 		p.keepNotes(keep, config, in)
 	}
 	switch {
