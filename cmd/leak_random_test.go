@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -135,6 +136,8 @@ func (h *leakHome) startWithoutGit() string {
 	return doc.URL
 }
 
+var capitals = regexp.MustCompile(`[A-Z]`)
+
 // randomRequests makes paths below our address that name what is private.
 type randomRequests struct{ *rand.Rand }
 
@@ -150,9 +153,14 @@ func (r randomRequests) next() string {
 	if r.IntN(3) == 0 {
 		rest = r.mixCase(rest)
 	}
+	if r.IntN(8) == 0 {
+		host = r.mixCase(host)
+	}
 	modPath = host + "/" + rest + r.of("", "", "", "/pkg", "/internal/x", "/v2", "/v3", "/v1", "/v0", "/V2", "/cmd/Tool", "/x.git", "/.hidden", "/a b", "/é")
 	escaped, err := module.EscapePath(modPath)
-	if err != nil || r.IntN(12) == 0 {
+	if err != nil && r.IntN(2) == 0 {
+		escaped = capitals.ReplaceAllStringFunc(modPath, func(c string) string { return "!" + strings.ToLower(c) }) // also in the host, as go never does
+	} else if err != nil || r.IntN(12) == 0 {
 		escaped = modPath // as no go command asks
 	}
 	version := r.of("v1.0.0", "v1.9.9", "v2.0.0+incompatible", "v0.0.0-20240203040100-0123456789ab", "v3.1.4-rc.1", // canonical
