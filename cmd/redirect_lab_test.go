@@ -39,11 +39,15 @@ func redirectLab(ts *testscript.TestScript, neg bool, args []string) {
 	defer secure.Close()
 	rows := lab.rows(plain.URL, secure.URL)
 	shown, leaked, reached := 0, 0, 0
-	for i, row := range rows {
+	for i, row := range slices.Concat(rows, rows) { // by the go command, then by our own ls-remote
 		row.name = fmt.Sprintf("r%02d", i)
 		row.code = []int{301, 302, 303, 307, 308}[i%5]
+		query := []string{"go", "list", "-m", "github.com/acme/" + row.name + "@v1.0.0"}
+		if i >= len(rows) {
+			query = []string{"go", "list", "-m", "-versions", "github.com/acme/" + row.name}
+		}
 		lab.begin(row)
-		_ = ts.Exec("go", "list", "-m", "github.com/acme/"+row.name+"@v1.0.0") // most of them fail
+		_ = ts.Exec(query[0], query[1:]...) // most of them fail
 		seen, hops, ends, leaks := lab.end()
 		shown, leaked, reached = shown+min(seen, 1), leaked+len(leaks), reached+min(ends, 1)
 		fmt.Fprintf(ts.Stdout(), "%s %d to %s: token shown %d times at home, %d redirects, %d requests at the end, leaks %q\n",
@@ -51,13 +55,22 @@ func redirectLab(ts *testscript.TestScript, neg bool, args []string) {
 		if hops == 0 || seen == 0 && row.from != "git" { // git asks for no token at first
 			ts.Fatalf("%s to %s: %d redirects, token shown %d times, which proves nothing", row.from, row.what, hops, seen)
 		}
+		if git := row.from != "API"; (ends > 0) != (git && slices.Contains(reachedByGit(), row.what)) {
+			ts.Fatalf("%s to %s: %d requests came to where it led", row.from, row.what, ends)
+		}
 	}
 	naive := lab.naive(ts, rows)
 	fmt.Fprintf(ts.Stdout(), "%d ways, the end reached in %d, token shown at home in %d, elsewhere in %d; a client that follows blindly shows it in %d of 3\n",
-		len(rows), reached, shown, leaked, naive)
+		2*len(rows), reached, shown, leaked, naive)
 	if leaked > 0 || naive != 3 {
 		ts.Fatalf("the token was seen by others %d times (by a naive client's %d, want 3)", leaked, naive)
 	}
+}
+
+// reachedByGit are the ways whose end git must come to, for a host that nobody asks
+// proves nothing; it never comes to the others'. gomirror itself follows none.
+func reachedByGit() []string {
+	return []string{"another host", "a sub-domain", "a host that begins alike", "another host, in the name of ours", "another host and its sub-domain", "20 hops over hosts"}
 }
 
 // lead is one way to send a client astray.
