@@ -98,6 +98,7 @@ func (a *assembly) why(ctx context.Context, repo string, refusal error) error {
 		if access.Foreign && token.Empty() && host != "github.com" {
 			return nil // no GitHub: what git said stands
 		}
+		access.Alone = token.Place.Owner
 		access.Held(token.Source, a.tokens.Expiry(token), a.env.Now())
 	}
 	return reason

@@ -40,6 +40,7 @@ func TestDirectStrangersPage(t *testing.T) {
 type overLimit struct{ hinted }
 
 func (*overLimit) Limited() bool { return true }
+func (*overLimit) Refused() bool { return false }
 
 // TestDirectRateLimit has a host that answers what is over its limit as it answers who
 // may not read: only the first is a fault that passes, for which lists are served stale.

@@ -60,7 +60,8 @@ var (
 
 	// refusing are the words that a host may have more to say about.
 	refusing = regexp.MustCompile(`(?i)authentication failed|could not read (username|password)|terminal prompts disabled|` +
-		`repository '[^']*' not found|repository not found|returned error: 4(0[134]|29)\b|too many requests`)
+		`repository '[^']*' not found|repository not found|returned error: 4(0[134]|29)\b|too many requests|` +
+		`no secure protocol found for repository`) // go's only word when it looks a HOST/PATH.git up
 
 	// limiting is how a host answers what is over its limit. GitHub says 403, too.
 	limiting = regexp.MustCompile(`(?i)returned error: 4(03|29)\b|too many requests`)
@@ -84,8 +85,12 @@ func (d *Direct) account(ctx context.Context, e *OriginError, exit *exitError, s
 	}
 	if why := d.why(ctx, e, exit, said); why != nil {
 		e.why = why
-		if l, ok := errors.AsType[limited](why); ok && l.Limited() && limiting.MatchString(said) {
+		v, ok := errors.AsType[accessVerdict](why)
+		switch {
+		case ok && v.Limited() && limiting.MatchString(said):
 			e.kind = originFault // it has not looked at who asks, nor for what
+		case ok && v.Refused() && e.kind == originFault:
+			e.kind = originAuth
 		}
 		if e.kind == originMissing && !errors.Is(why, fs.ErrNotExist) {
 			e.kind = originAuth // hosts say "not found" for both
@@ -101,10 +106,11 @@ func (d *Direct) account(ctx context.Context, e *OriginError, exit *exitError, s
 	}
 }
 
-// limited is a host's account by which there were too many requests.
-type limited interface {
+// accessVerdict is a host's account that says whether it has looked at who asks.
+type accessVerdict interface {
 	error
-	Limited() bool
+	Limited() bool // not yet: there were too many requests
+	Refused() bool // yes, and it says no
 }
 
 // oneRepository is a host's account by which the credential is good for others.

@@ -35,6 +35,7 @@ type AccessError struct {
 	Until  time.Time // of RateLimit: when the next request is answered; of Expired: since when
 	Lacks  string    // of NoAccess: the permission, where that is known
 	Source string    // where the token came from, if the caller says so; it decides the hint
+	Alone  string    // the owner that the token is for alone, if the caller says so
 	Err    error     // what GitHub or the network said; may be nil
 
 	// Foreign says that the answer, if there was one, was none of a GitHub: the host may
@@ -60,8 +61,11 @@ func (e *AccessError) Owner() string {
 // OneRepository reports whether the token is as good as ever for other repositories.
 func (e *AccessError) OneRepository() bool { return e.Kind == NoAccess || e.Kind == SSO }
 
-// Limited reports whether GitHub would answer the same later.
+// Limited reports whether there were too many requests, whatever they were for.
 func (e *AccessError) Limited() bool { return e.Kind == RateLimit }
+
+// Refused reports whether GitHub has looked at who asks, and said no.
+func (e *AccessError) Refused() bool { return e.Kind != RateLimit && e.Kind != Unreachable }
 
 // Error is one sentence for who ran the go command.
 func (e *AccessError) Error() string {
@@ -123,9 +127,11 @@ func (e *AccessError) login() string {
 	if e.Host() != "github.com" {
 		command += " --hostname " + e.Host()
 	}
-	// Another token for all of the host would see no more than this one.
-	if e.Kind == NoAccess && e.Owner() != "" {
+	switch {
+	case e.Kind == NoAccess && e.Owner() != "": // another token for all of the host would see no more
 		command += " --owner " + e.Owner()
+	case e.Alone != "": // it goes before the host's
+		command += " --owner " + e.Alone
 	}
 	return command
 }
