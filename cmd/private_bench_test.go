@@ -59,13 +59,7 @@ func newPrivateLab(b *testing.B, delay time.Duration) *privateLab {
 		time.Sleep(delay)
 		return false
 	})
-	program := *coldProgram
-	if program == "" {
-		program = filepath.Join(dir, "gomirror")
-		if out, err := exec.Command("go", "build", "-o", program, "..").CombinedOutput(); err != nil {
-			b.Fatalf("build gomirror: %v\n%s", err, out)
-		}
-	}
+	program := benchProgram(b, dir)
 	helper := filepath.Join(dir, "helper")
 	script := "#!/bin/sh\necho username=ann\necho password=" + privateToken + "\n"
 	if err := os.WriteFile(helper, []byte(script), 0o700); err != nil {
@@ -81,9 +75,29 @@ func newPrivateLab(b *testing.B, delay time.Duration) *privateLab {
 		"GOPROXY=direct", "GOPRIVATE=github.com/acme", "HTTPS_PROXY=" + l.host.Proxy(b),
 		"GIT_CONFIG_NOSYSTEM=1", "SSL_CERT_FILE=" + l.host.CAFile, "GIT_SSL_CAINFO=" + l.host.CAFile,
 	}
+	l.through = l.start(b, program, tokenVariable+"="+privateToken)
+	return l
+}
+
+// benchProgram is the gomirror to measure.
+func benchProgram(b *testing.B, dir string) string {
+	b.Helper()
+	if *coldProgram != "" {
+		return *coldProgram
+	}
+	program := filepath.Join(dir, "gomirror")
+	if out, err := exec.Command("go", "build", "-o", program, "..").CombinedOutput(); err != nil {
+		b.Fatalf("build gomirror: %v\n%s", err, out)
+	}
+	return program
+}
+
+// start starts a sidecar and returns the environment of a shell that was set up for it.
+func (l *privateLab) start(b *testing.B, program string, more ...string) (through []string) {
+	b.Helper()
 	sidecar := &coldMirror{p: &coldProject{lab: &coldLab{program: program}}}
 	sidecar.cmd = exec.Command(program, "serve")
-	sidecar.cmd.Env = append(slices.Clone(l.plain), tokenVariable+"="+privateToken)
+	sidecar.cmd.Env = slices.Concat(l.plain, more)
 	if err := sidecar.cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
@@ -104,17 +118,17 @@ func newPrivateLab(b *testing.B, delay time.Duration) *privateLab {
 	if err := sidecar.ask(&vars, "env", "--shell", "json"); err != nil {
 		b.Fatal(err)
 	}
-	l.through = slices.Clone(l.plain)
+	through = slices.Clone(l.plain)
 	for name, value := range vars.Set {
-		l.through = append(l.through, name+"="+value)
+		through = append(through, name+"="+value)
 	}
 	// A fault must show: nobody is to go on behind gomirror.
-	for i, kv := range l.through {
+	for i, kv := range through {
 		if value, ok := strings.CutPrefix(kv, "GOPROXY="); ok {
-			l.through[i] = "GOPROXY=" + strings.TrimRight(strings.TrimSuffix(value, "direct"), "|,")
+			through[i] = "GOPROXY=" + strings.TrimRight(strings.TrimSuffix(value, "direct"), "|,")
 		}
 	}
-	return l
+	return through
 }
 
 // module makes a repository that nobody has asked for yet.
@@ -148,35 +162,50 @@ func (l *privateLab) run(b *testing.B, environ []string, cache string, args ...s
 	return took
 }
 
-// measure does each step privateRounds times.
+// measure does each step privateRounds times. The host is warm for both sides, and each
+// goes first as often as the other.
 func (l *privateLab) measure(b *testing.B) {
 	b.Helper()
 	took := make(map[string][]time.Duration)
 	step := func(name string, d time.Duration) { took[name] = append(took[name], d) }
-	for range privateRounds {
+	for round := range privateRounds {
 		modPath := l.module(b)
 		caches := []string{fmt.Sprintf("plain%d", l.made), fmt.Sprintf("first%d", l.made), fmt.Sprintf("second%d", l.made)}
 		download := []string{"mod", "download", modPath + "@v1.3.0"}
-		step("plain", l.run(b, l.plain, caches[0], download...))
-		step("first", l.run(b, l.through, caches[1], download...))
+		l.run(b, l.plain, fmt.Sprintf("warm%d", l.made), download...)
+		inTurns(round,
+			func() { step("plain", l.run(b, l.plain, caches[0], download...)) },
+			func() { step("first", l.run(b, l.through, caches[1], download...)) })
 		step("second", l.run(b, l.through, caches[2], download...))
 		list := []string{"list", "-m", "-versions", modPath}
 		l.run(b, l.plain, caches[0], list...) // either side reads the newest go.mod once
 		l.run(b, l.through, caches[2], list...)
 		time.Sleep(5 * time.Second) // what was listed before has had its time
-		step("plain list", l.run(b, l.plain, caches[0], list...))
-		step("list", l.run(b, l.through, caches[2], list...))
+		inTurns(round,
+			func() { step("plain list", l.run(b, l.plain, caches[0], list...)) },
+			func() { step("list", l.run(b, l.through, caches[2], list...)) })
 		step("list again", l.run(b, l.through, caches[2], list...))
 	}
-	median := func(name string) float64 {
-		slices.Sort(took[name])
-		return took[name][len(took[name])/2].Seconds()
-	}
 	b.ReportMetric(0, "ns/op")
-	b.ReportMetric(median("plain")*1000, "plain-ms")
-	b.ReportMetric(median("plain list")*1000, "plainlist-ms")
-	b.ReportMetric(median("first")/median("plain"), "first")
-	b.ReportMetric(median("second")/median("plain"), "second")
-	b.ReportMetric(median("list")/median("plain list"), "list")
-	b.ReportMetric(median("list again")/median("plain list"), "list-again")
+	b.ReportMetric(medianOf(took["plain"])*1000, "plain-ms")
+	b.ReportMetric(medianOf(took["plain list"])*1000, "plainlist-ms")
+	b.ReportMetric(medianOf(took["first"])/medianOf(took["plain"]), "first")
+	b.ReportMetric(medianOf(took["second"])/medianOf(took["plain"]), "second")
+	b.ReportMetric(medianOf(took["list"])/medianOf(took["plain list"]), "list")
+	b.ReportMetric(medianOf(took["list again"])/medianOf(took["plain list"]), "list-again")
+}
+
+// inTurns runs both, in the other order every second round.
+func inTurns(round int, first, second func()) {
+	if round%2 == 1 {
+		first, second = second, first
+	}
+	first()
+	second()
+}
+
+// medianOf is in seconds.
+func medianOf(took []time.Duration) float64 {
+	slices.Sort(took)
+	return took[len(took)/2].Seconds()
 }
