@@ -51,7 +51,7 @@ func (in choiceInput) candidates(present []string) []candidate {
 	}
 	if in.place.Owner != "" {
 		about := "as --owner says"
-		if !slices.ContainsFunc(in.owners, func(o github.Owner) bool { return o.Private > 0 && strings.EqualFold(o.Name, in.place.Owner) }) {
+		if in.nothingSeen() {
 			about += ", no private repository seen"
 		}
 		add(in.place.Owner, about, true)
@@ -73,6 +73,14 @@ func (in choiceInput) candidates(present []string) []candidate {
 		}
 	}
 	return list
+}
+
+// nothingSeen reports whether the token is for one owner and sees nothing private of
+// theirs yet.
+func (in choiceInput) nothingSeen() bool {
+	return in.place.Owner != "" && !slices.ContainsFunc(in.owners, func(o github.Owner) bool {
+		return o.Private > 0 && strings.EqualFold(o.Name, in.place.Owner)
+	})
 }
 
 func repositories(n int) string {
@@ -118,6 +126,8 @@ func choosePrivate(ctx context.Context, env *Env, s *settings, in choiceInput) (
 	switch {
 	case len(c.left) > 0:
 		c.note = fmt.Sprintf("not private so far: %s; to change that: gomirror config set private '%s'", strings.Join(c.left, ", "), strings.Join(unite(all, c.left), ","))
+	case in.nothingSeen():
+		c.note = "the token sees no private repository of " + in.place.Owner + " so far"
 	case len(all) == 0:
 		c.note = "the token sees nothing private; if something is: gomirror config set private " + in.place.Host + "/YOURORG"
 	}
