@@ -74,8 +74,12 @@ func (d *Database) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if why := d.unasked(q.lookup.Path); q.kind == "lookup" && why != "" {
-		refuse(w, http.StatusNotFound, q.lookup.Path+" is "+why+": the checksum database is not asked about it",
-			"set GONOSUMDB="+q.lookup.Path+`, or let gomirror do it: eval "$(gomirror env)"`)
+		try := "set GONOSUMDB=" + q.lookup.Path + `, or let gomirror do it: eval "$(gomirror env)"`
+		if why == private && q.lookup.Path != strings.ToLower(q.lookup.Path) {
+			// The pattern may have it in other letters, which only the go command tells apart.
+			try = "gomirror config set private PATTERNS," + q.lookup.Path + `; eval "$(gomirror env)"`
+		}
+		refuse(w, http.StatusNotFound, q.lookup.Path+" is "+why+": the checksum database is not asked about it", try)
 		return
 	}
 	ctx := withHops(r.Context(), strings.Join(r.Header.Values(upstream.HopHeader), ", "))
@@ -106,12 +110,15 @@ func (d *Database) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Write(body)
 }
 
+// private is why most of what is unasked is so.
+const private = "private"
+
 // unasked returns why no database is told the name of a module, or "". A go command
 // with our environment asks about none of these.
 func (d *Database) unasked(modPath string) string {
 	switch {
 	case d.opts.Private(modPath):
-		return "private"
+		return private
 	case modPath != toolchainPath && module.MatchPrefixPatterns(d.opts.NoSumDB, modPath):
 		return "in GONOSUMDB"
 	}

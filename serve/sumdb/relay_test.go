@@ -119,7 +119,7 @@ func TestRelayPaths(t *testing.T) {
 		{"partial tile", base + "/tile/8/0/001.p/3", 200, ""},
 		{"upper tile", base + "/tile/8/1/000.p/1", 200, ""},
 		{"unasked private", base + "/lookup/github.com/acme/x@v1.0.0", 404, "github.com/acme/x is private: the checksum database is not asked about it\ntry: set GONOSUMDB="},
-		{"unasked private with a capital", base + "/lookup/github.com/acme/!x@v1.0.0", 404, "github.com/acme/X is private"},
+		{"unasked private with a capital", base + "/lookup/github.com/acme/!x@v1.0.0", 404, "github.com/acme/X is private: the checksum database is not asked about it\ntry: gomirror config set private PATTERNS,github.com/acme/X; eval"},
 		{"absent", base + "/lookup/example.com/absent@v1.0.0", 404, "has no such version"},
 		{"tile beyond the tree", base + "/tile/8/0/x123/456", 404, ""},
 		{"tile of a level that no tree has", base + "/tile/8/63/000", 404, ""},
