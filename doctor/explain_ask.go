@@ -90,7 +90,7 @@ func (x *explainer) askOnce(ctx context.Context, v *visit, method string, prepar
 	defer client.CloseIdleConnections()
 	bare := *v.url
 	bare.User, bare.Fragment = nil, ""
-	req, err := http.NewRequestWithContext(ctx, method, bare.String(), nil)
+	req, err := http.NewRequestWithContext(v.traced(ctx), method, bare.String(), nil)
 	if err != nil {
 		r.fault = &fault{layer: "http", kind: "url", text: v.name() + " can't be asked: its address is none"}
 		return nil

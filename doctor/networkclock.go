@@ -86,9 +86,11 @@ func long(d time.Duration) string {
 }
 
 // dateOf returns what time a host says it is. Its certificate is not looked at, since
-// a wrong clock would refuse it; nothing but that one header is taken from the answer.
+// a wrong clock would refuse it: so whoever it is learns no more than the host's name,
+// and nothing but that one header is taken from the answer.
 func (n *network) dateOf(ctx context.Context, u *url.URL) (time.Time, bool) {
-	v := newVisit(target{url: u})
+	at := &url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/"}
+	v := newVisit(target{url: at})
 	transport := &http.Transport{
 		Proxy: func(r *http.Request) (*url.URL, error) {
 			proxy, err := n.proxy(r.URL)
@@ -99,9 +101,7 @@ func (n *network) dateOf(ctx context.Context, u *url.URL) (time.Time, bool) {
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10},
 	}
 	defer transport.CloseIdleConnections()
-	bare := *u
-	bare.User = nil
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, bare.String(), nil)
+	req, err := http.NewRequestWithContext(untraced{ctx}, http.MethodHead, at.String(), nil)
 	if err != nil {
 		return time.Time{}, false
 	}

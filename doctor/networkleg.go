@@ -2,10 +2,29 @@ package doctor
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
+	"net/http/httptrace"
 	"time"
 )
+
+// traced has v note how far a request comes: what fails is the leg under way.
+func (v *visit) traced(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		TLSHandshakeStart:    func() { v.enter("tls") },
+		TLSHandshakeDone:     func(_ tls.ConnectionState, err error) { v.leave("tls", err) },
+		WroteRequest:         func(httptrace.WroteRequestInfo) { v.enter("first byte") },
+		GotFirstResponseByte: func() { v.leave("first byte", nil) },
+	})
+}
+
+// untraced is a context for a second question in the course of a first one, whose
+// legs it must not end up among.
+type untraced struct{ context.Context }
+
+// Value knows nothing of who watches.
+func (untraced) Value(any) any { return nil }
 
 // enter begins a leg, leave ends it. Only the first request of a visit is drawn.
 func (v *visit) enter(leg string) {

@@ -220,7 +220,7 @@ func (n *network) validityFault(ctx context.Context, v *visit, chain []*x509.Cer
 	i := max(0, slices.IndexFunc(chain, func(c *x509.Certificate) bool { return now.After(c.NotAfter) || now.Before(c.NotBefore) }))
 	c := chain[i]
 	f := &fault{layer: "tls", kind: "expired"}
-	f.text = fmt.Sprintf("the certificate of %s ended on %s", v.name(), c.NotAfter.UTC().Format(time.DateOnly))
+	f.text = fmt.Sprintf("the certificate of %s ended on %s, signed by %s", v.name(), c.NotAfter.UTC().Format(time.DateOnly), issuerName(c))
 	if now.Before(c.NotBefore) {
 		f.kind = "not yet"
 		f.text = fmt.Sprintf("the certificate of %s holds only from %s on", v.name(), c.NotBefore.UTC().Format(time.DateOnly))

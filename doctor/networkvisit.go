@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -150,17 +149,9 @@ func (n *network) client(v *visit) *http.Client {
 // redirects to, if it does. method "" is GET.
 func (n *network) ask(ctx context.Context, client *http.Client, v *visit, u *url.URL, method string) *url.URL {
 	var sent, began time.Time
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		TLSHandshakeStart: func() { v.enter("tls") },
-		TLSHandshakeDone:  func(_ tls.ConnectionState, err error) { v.leave("tls", err) },
-		WroteRequest: func(httptrace.WroteRequestInfo) {
-			sent = time.Now()
-			v.enter("first byte")
-		},
-		GotFirstResponseByte: func() {
-			began = time.Now()
-			v.leave("first byte", nil)
-		},
+	ctx = httptrace.WithClientTrace(v.traced(ctx), &httptrace.ClientTrace{ // both are called
+		WroteRequest:         func(httptrace.WroteRequestInfo) { sent = time.Now() },
+		GotFirstResponseByte: func() { began = time.Now() },
 	})
 	bare := *u
 	bare.User, bare.Fragment = nil, ""
