@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -79,10 +80,15 @@ func (p *placeFlags) String() string {
 
 // newGitHub reaches GitHub as the sidecar does.
 func newGitHub(env *Env, s *settings) (*github.Client, error) {
+	return newGitHubBy(env, s, http.ProxyFromEnvironment)
+}
+
+// newGitHubBy is newGitHub by another HTTP proxy than that of this process.
+func newGitHubBy(env *Env, s *settings, proxy func(*http.Request) (*url.URL, error)) (*github.Client, error) {
 	client, err := upstream.NewClient(upstream.ClientOptions{
 		Dial:      env.Dial,
 		CAFile:    s.caFile,
-		ProxyFunc: http.ProxyFromEnvironment,
+		ProxyFunc: proxy,
 		// The user has typed the host in, so it may be an inner one.
 		Trusted: func(string) bool { return true },
 		Lookup:  env.Lookup,

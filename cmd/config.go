@@ -199,7 +199,10 @@ func changeConfig(ctx context.Context, env *Env, file string, k settingKey, lite
 	if env.Getenv(k.variable()) != "" {
 		env.note("%s is set too and goes before %s", k.variable(), file)
 	}
-	s, err := defaultSettings()
+	s, err := loadSettings(env, nil)
+	if err != nil { // which the next command will tell
+		s, err = defaultSettings()
+	}
 	switch {
 	case err != nil || !daemon.Held(s.stateDir):
 	case k.name == "private": // no name may leak for want of a restart
@@ -207,7 +210,7 @@ func changeConfig(ctx context.Context, env *Env, file string, k settingKey, lite
 		now, _ := privateIn(file, edited)
 		tellPrivate(ctx, env, s, was, now)
 	default:
-		env.note("%s", staleSettings)
+		env.note("%s%s", staleSettings, env.startAnew(ctx, s, k.name))
 	}
 	return nil
 }

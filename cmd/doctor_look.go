@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"runtime"
@@ -40,10 +41,12 @@ func (e *Env) lookAround(ctx context.Context, offline bool) (doctor.Options, err
 	if err != nil {
 		exe = "" // removed under us, which D04 tells
 	}
-	client, err := newGitHub(e, s)
+	var look doctor.Options
+	proxy := func(r *http.Request) (*url.URL, error) { return look.HTTPProxy(r.URL) }
+	client, err := newGitHubBy(e, s, proxy)
 	if err != nil { // the file of roots is at fault, which N01 tells
 		client = github.New(github.Options{HTTP: &http.Client{Transport: &http.Transport{
-			DialContext: e.Dial, Proxy: http.ProxyFromEnvironment,
+			DialContext: e.Dial, Proxy: proxy,
 		}}, Now: e.Now})
 	}
 	keychain := e.Secrets
@@ -54,12 +57,12 @@ func (e *Env) lookAround(ctx context.Context, offline bool) (doctor.Options, err
 	if err != nil {
 		dir = ""
 	}
-	look := doctor.Options{
+	look = doctor.Options{
 		Dir: dir, Getenv: e.Getenv, Environ: e.Environ, Exec: e.Exec, LookPath: exec.LookPath, Now: e.Now,
 		GOOS: runtime.GOOS, Exe: exe, Version: buildVersion().Version,
 		StateDir: s.stateDir, CacheDir: s.cacheDir, ConfigFile: s.file,
 		Upstream: s.upstream, Private: s.private, CAFile: s.caFile, Hosts: s.hosts,
-		Offline: offline || s.offline, Origins: s.origins, SettingsErr: settingsErr,
+		Offline: offline || s.offline, Origins: s.origins, Settings: s.shown(), SettingsErr: settingsErr,
 		Go:     sync.OnceValue(func() doctor.Go { return e.lookAtGo(ctx) }),
 		Plan:   sync.OnceValue(func() doctor.Plan { return e.lookAtPlan(ctx) }),
 		Daemon: sync.OnceValue(func() doctor.Daemon { return lookAtDaemon(ctx, s) }),
@@ -68,7 +71,7 @@ func (e *Env) lookAround(ctx context.Context, offline bool) (doctor.Options, err
 			Keychain: e.Secrets, Now: e.Now, Remember: rememberTokens, Limit: lookTime,
 		}),
 		Keychain: keychain, GitHub: client,
-		Dial: e.Dial, Lookup: e.Lookup, HTTPProxy: http.ProxyFromEnvironment,
+		Dial: e.Dial, Lookup: e.Lookup,
 	}
 	if e.Look != nil {
 		look = e.Look(look)

@@ -100,7 +100,7 @@ func tellPrivate(ctx context.Context, env *Env, s *settings, was, now []string) 
 	switch {
 	case errors.Is(err, daemon.ErrNotRunning):
 	case err != nil, slices.ContainsFunc(now, lacks(known)):
-		env.note("%s", staleSettings)
+		env.note("%s%s", staleSettings, env.startAnew(ctx, s, "private"))
 	case slices.ContainsFunc(now, lacks(was)):
 		// Its go command may go past us, to a mirror or the database.
 		env.note("the daemon goes by it from now on; a shell that was set up before has to be told: eval \"$(gomirror env)\"")

@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/gomirror/gomirror/doctor"
 	"github.com/gomirror/gomirror/serve"
 	"github.com/gomirror/gomirror/serve/prefetch"
 )
@@ -36,6 +37,10 @@ type statusDoc struct {
 	Unverified    int           `json:"unverified"`
 	Quarantine    []alarmDoc    `json:"quarantine,omitempty"`
 	Moved         []movedDoc    `json:"moved,omitempty"`
+
+	// What it was started with. No password is in it.
+	Network  *doctor.Network  `json:"network,omitempty"`
+	Settings []doctor.Setting `json:"settings,omitempty"`
 }
 
 // upstreamDoc is how one upstream does.
@@ -128,6 +133,8 @@ func (a *assembly) status() statusDoc {
 			Errors: stats.Faults, FetchedBytes: stats.FetchedBytes, ServedBytes: faced.Bytes,
 		},
 		Prefetch: prefetchDoc{Mode: a.s.prefetch, Stats: a.ahead.Stats()},
+		Network:  a.env.network(a.s),
+		Settings: a.s.shown(),
 		Refused:  refusedDoc{Host: faced.RefusedHost, Browser: faced.RefusedHeader, User: faced.RefusedUser},
 	}
 	for _, h := range a.chain.Health() {

@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/gomirror/gomirror/doctor"
 	"github.com/gomirror/gomirror/serve/daemon"
 )
 
@@ -35,8 +39,13 @@ func newServe(env *Env) *cobra.Command {
 	flags.BoolVar(&opts.rotateURL, "rotate-url", false, "take a new address: shells set up before need gomirror env again")
 	flags.BoolVar(&opts.detached, "detached", false, "log to the state folder")
 	_ = flags.MarkHidden("detached") // its only error is a wrong name
-	settingFlags(flags, "upstream", "private", "listen", "cache.dir", "allow_host", "prefetch", "offline")
+	settingFlags(flags, serveSettings()...)
 	return c
+}
+
+// serveSettings are the settings that serve has flags for.
+func serveSettings() []string {
+	return []string{"upstream", "private", "listen", "cache.dir", "allow_host", "prefetch", "offline"}
 }
 
 // settingFlags declares the flags of settings. Their values are read by
@@ -84,7 +93,7 @@ func serveBackground(ctx context.Context, env *Env, s *settings, opts serveOptio
 		state = "serving"
 		doc, err = askStatus(ctx, s)
 	case err == nil && (opts.rotateURL || s.fromFlags()):
-		env.note("%s", staleSettings)
+		env.note("%s%s", staleSettings, env.startAnew(ctx, s))
 	}
 	if err != nil {
 		return err
@@ -96,8 +105,34 @@ func serveBackground(ctx context.Context, env *Env, s *settings, opts serveOptio
 	return nil
 }
 
-// staleSettings is told who changes settings beside a running daemon.
-const staleSettings = "it runs with what it was started with; to change that: gomirror stop && gomirror serve --background"
+// staleSettings is told who changes settings beside a running daemon, before the
+// command that has it go by them.
+const staleSettings = "it runs with what it was started with; to change that: "
+
+// startAnew is the command that starts the running daemon anew with the settings of s.
+// What it has from another shell's flags and variables it keeps, but for changed.
+func (e *Env) startAnew(ctx context.Context, s *settings, changed ...string) string {
+	look := doctor.Options{GOOS: runtime.GOOS, Private: s.private, Settings: s.shown(),
+		Daemon: sync.OnceValue(func() doctor.Daemon { return lookAtDaemon(ctx, s) }),
+		Go:     sync.OnceValue(func() doctor.Go { return e.lookAtGo(ctx) }),
+	}
+	var flags []doctor.Setting // of this command
+	for _, own := range s.shown() {
+		if own.From == own.Flag && own.Flag != "" {
+			flags = append(flags, own)
+			if own.Name != "private" { // of which none gets lost
+				changed = append(changed, own.Name)
+			}
+		}
+	}
+	command := doctor.Restart(look, changed...)
+	for _, own := range flags {
+		if !strings.Contains(command, own.Flag+" ") {
+			command += " " + own.Spelt()
+		}
+	}
+	return command
+}
 
 // announce tells in one line that the daemon of doc serves, and what to do next. The
 // address is shown without the capability: this line ends up in logs.

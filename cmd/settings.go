@@ -5,11 +5,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/adrg/xdg"
 	"github.com/spf13/pflag"
 
+	"github.com/gomirror/gomirror/doctor"
+	"github.com/gomirror/gomirror/serve"
 	"github.com/gomirror/gomirror/serve/prefetch"
 )
 
@@ -95,6 +98,25 @@ func defaultSettings() (*settings, error) {
 		s.origins[k.name] = "default"
 	}
 	return s, nil
+}
+
+// shown returns all settings without passwords.
+func (s *settings) shown() []doctor.Setting {
+	var all []doctor.Setting
+	for _, k := range settingKeys() {
+		one := doctor.Setting{Name: k.name, Value: serve.Redact(doctor.HideUserinfo(k.text(s))), From: s.origins[k.name]}
+		if slices.Contains(serveSettings(), k.name) {
+			one.Flag = "--" + k.flag()
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// network is what a process with these settings goes by on its way to others.
+func (e *Env) network(s *settings) *doctor.Network {
+	n := doctor.NetworkOf(e.Getenv, s.caFile).WithoutPasswords()
+	return &n
 }
 
 // fromFlags reports whether any setting was given on the command line.

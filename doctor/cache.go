@@ -34,7 +34,7 @@ func (o *Options) checkCache(ctx context.Context) []Finding {
 	case errors.Is(err, fs.ErrNotExist):
 		return say(Skipped, "", "there is no cache yet")
 	case err != nil:
-		return say(Fail, "gomirror config set cache.dir DIR; "+restart, "%v", err)
+		return say(Fail, "gomirror config set cache.dir DIR; "+o.restart("cache.dir"), "%v", err)
 	}
 	var findings []Finding
 	if len(found.Wrong) > 0 {
@@ -56,7 +56,7 @@ func (o *Options) checkCache(ctx context.Context) []Finding {
 		findings = append(findings, f)
 	}
 	if found.LeftBytes > 0 && o.Daemon().Running { // else the next start removes it
-		findings = append(findings, say(Warn, restart, "processes that are gone left %s in the cache", gigabytes(uint64(found.LeftBytes)))...)
+		findings = append(findings, say(Warn, o.restart(), "processes that are gone left %s in the cache", gigabytes(uint64(found.LeftBytes)))...)
 	}
 	switch {
 	case len(findings) > 0:

@@ -14,9 +14,6 @@ import (
 	"github.com/gomirror/gomirror/serve/redact"
 )
 
-// restart is how a sidecar comes to read its settings again.
-const restart = "gomirror stop; gomirror serve --background"
-
 // daemonChecks look at the sidecar.
 func daemonChecks(o Options) []Check {
 	return []Check{
@@ -25,6 +22,7 @@ func daemonChecks(o Options) []Check {
 		{"D03", "daemon", o.checkAnswer},
 		{"D04", "daemon", func(context.Context) []Finding { return o.checkProgram() }},
 		{"D06", "daemon", func(context.Context) []Finding { return o.checkLoop() }},
+		{"D07", "daemon", func(context.Context) []Finding { return o.checkOwnSettings() }},
 	}
 }
 
@@ -44,9 +42,9 @@ func hintOf(err error, otherwise string) string {
 }
 
 // inBackground makes a command that starts a sidecar anew of one that starts it.
-func inBackground(command string) string {
+func (o *Options) inBackground(command string) string {
 	if rest, ok := strings.CutPrefix(command, "gomirror serve"); ok && !strings.Contains(rest, "--background") {
-		return restart + rest
+		return o.restart() + rest
 	}
 	return command
 }
@@ -63,11 +61,11 @@ func (o *Options) checkRunning() []Finding {
 			return say(Fail, o.killAndStart(pid),
 				"gomirror runs as process %d but does not answer on its control socket", pid)
 		}
-		return say(Fail, restart, "gomirror runs but does not answer on its control socket: %v", d.Err)
+		return say(Fail, o.restart(), "gomirror runs but does not answer on its control socket: %v", d.Err)
 	case d.SaveErr != nil:
-		return say(Fail, inBackground(hintOf(d.SaveErr, "gomirror serve --background")), "gomirror does not run: %v", d.SaveErr)
+		return say(Fail, o.inBackground(hintOf(d.SaveErr, "gomirror serve --background")), "gomirror does not run: %v", d.SaveErr)
 	case d.Err != nil && !errors.Is(d.Err, daemon.ErrNotRunning):
-		return say(Fail, inBackground(hintOf(d.Err, "gomirror serve --background")), "gomirror does not run: %v", d.Err)
+		return say(Fail, o.inBackground(hintOf(d.Err, "gomirror serve --background")), "gomirror does not run: %v", d.Err)
 	case d.Addr == "":
 		return say(Fail, "gomirror serve --background", "gomirror was never started")
 	case d.Proof == daemon.Foreign: // it could not start on that address
@@ -91,9 +89,9 @@ func (o *Options) holder() int {
 // SIGTERM, and starts another once the system is through with the first.
 func (o *Options) killAndStart(pid int) string {
 	if o.GOOS == "windows" {
-		return fmt.Sprintf("taskkill /F /PID %d && gomirror serve --background", pid)
+		return fmt.Sprintf("taskkill /F /PID %d && %s", pid, o.start())
 	}
-	return fmt.Sprintf("kill -9 %d && sleep 1 && gomirror serve --background", pid)
+	return fmt.Sprintf("kill -9 %d && sleep 1 && %s", pid, o.start())
 }
 
 // onNewPort starts a sidecar where nobody else listens.
@@ -105,22 +103,22 @@ func (o *Options) checkListener() []Finding {
 	d := o.Daemon()
 	switch {
 	case d.SaveErr != nil && d.Running:
-		return say(Fail, inBackground(hintOf(d.SaveErr, "gomirror serve --listen 127.0.0.1:0")), "%v", d.SaveErr)
+		return say(Fail, o.inBackground(hintOf(d.SaveErr, "gomirror serve --listen 127.0.0.1:0")), "%v", d.SaveErr)
 	case d.SaveErr != nil, d.Addr == "":
 		return say(Skipped, "", "there is no address to look at, see D01")
 	case d.Held && !d.Running && d.Proof == daemon.Foreign:
 		// What has no time to prove itself looks like a stranger.
 		return say(Skipped, "", "what listens on %s may be gomirror, which does not answer, see D01", d.Addr)
 	case d.Proof == daemon.Foreign && d.Running:
-		return say(Fail, restart+" --listen 127.0.0.1:0", "what listens on %s can't prove that it is gomirror, and go would tell it the address", d.Addr)
+		return say(Fail, o.restart()+" --listen 127.0.0.1:0", "what listens on %s can't prove that it is gomirror, and go would tell it the address", d.Addr)
 	case d.Proof == daemon.Foreign:
 		return say(Fail, onNewPort, "another program listens on %s, and go would ask it in place of gomirror", d.Addr)
 	case d.Proof == daemon.Ours:
 		return say(OK, "", "what listens on %s is gomirror", d.Addr)
 	case d.Running && d.Proof == daemon.Closed:
-		return say(Fail, restart, "gomirror runs, but nobody listens on %s", d.Addr)
+		return say(Fail, o.restart(), "gomirror runs, but nobody listens on %s", d.Addr)
 	case d.Err != nil && d.Proof == "":
-		return say(Fail, inBackground(hintOf(d.Err, restart)), "what listens on %s can't be asked: %v", d.Addr, d.Err)
+		return say(Fail, o.inBackground(hintOf(d.Err, o.restart())), "what listens on %s can't be asked: %v", d.Addr, d.Err)
 	}
 	return say(Skipped, "", "nobody listens on %s, see D01", d.Addr)
 }

@@ -48,14 +48,14 @@ func (o *Options) checkAnswer(ctx context.Context) []Finding {
 			return say(Fail, o.ending(d), "gomirror breaks off its answer: %v", withoutURL(err))
 		case code == http.StatusNotFound && key == "": // nothing is at that path
 		case code != http.StatusOK:
-			return say(Fail, restart, "gomirror answers %d to what it has in its cache: %s", code, said)
+			return say(Fail, o.restart(), "gomirror answers %d to what it has in its cache: %s", code, said)
 		}
 		if fastest <= answerSlow {
 			break
 		}
 	}
 	if fastest > answerSlow {
-		return say(Warn, restart, "gomirror takes %s for what it has in its cache", ms(fastest))
+		return say(Warn, o.restart(), "gomirror takes %s for what it has in its cache", ms(fastest))
 	}
 	return say(OK, "", "gomirror answers in %s", ms(fastest))
 }
@@ -67,7 +67,7 @@ func (o *Options) ending(d Daemon) string {
 		pid = o.holder()
 	}
 	if pid == 0 {
-		return restart
+		return o.restart()
 	}
 	return o.killAndStart(pid)
 }

@@ -23,7 +23,7 @@ func (o *Options) checkProgram() []Finding {
 	}
 	st := d.Status
 	if st.Version != o.Version {
-		return say(Warn, restart, "version %s runs, and this is version %s", cmp.Or(st.Version, "unknown"), o.Version)
+		return say(Warn, o.restart(), "version %s runs, and this is version %s", cmp.Or(st.Version, "unknown"), o.Version)
 	}
 	if st.Exe == "" {
 		return say(OK, "", "version %s runs", st.Version)
@@ -31,16 +31,16 @@ func (o *Options) checkProgram() []Finding {
 	info, err := os.Stat(st.Exe)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return say(Warn, restart, "the gomirror that runs was started from %s, which is gone", st.Exe)
+		return say(Warn, o.restart(), "the gomirror that runs was started from %s, which is gone", st.Exe)
 	case err != nil: // not ours to look at, which is no fault
 		return say(OK, "", "version %s runs", st.Version)
 	case info.ModTime().After(st.Started):
-		return say(Warn, restart, "%s has changed since gomirror was started from it on %s", st.Exe, st.Started.Local().Format(time.DateTime))
+		return say(Warn, o.restart(), "%s has changed since gomirror was started from it on %s", st.Exe, st.Started.Local().Format(time.DateTime))
 	}
 	own, err := os.Stat(o.Exe)
 	if err == nil && !os.SameFile(info, own) && !strings.HasPrefix(st.Version, "v") {
 		// Versions of releases tell more than paths; those of one's own builds do not.
-		return say(Warn, restart, "the gomirror that runs was started from %s, and this is %s", st.Exe, o.Exe)
+		return say(Warn, o.restart(), "the gomirror that runs was started from %s, and this is %s", st.Exe, o.Exe)
 	}
 	return say(OK, "", "version %s runs, started from %s", st.Version, st.Exe)
 }
@@ -62,13 +62,13 @@ func (o *Options) checkLoop() []Finding {
 	_, runs := withoutPort(d.Status.Upstream, port)
 	switch origin := o.Origins["upstream"]; {
 	case loops && strings.HasPrefix(origin, "GOMIRROR_"):
-		return say(Fail, "unset "+origin+"; "+restart, text, port)
+		return say(Fail, "unset "+origin+"; "+o.restart("upstream"), text, port)
 	case loops:
 		return say(Fail, o.setUpstream(setting), text, port)
 	case goLoops:
 		return say(Fail, o.setUpstream(fromGo), text, port)
 	case runs: // from a flag or an environment that are not those of this shell
-		return say(Fail, restart, text, port)
+		return say(Fail, o.restart("upstream"), text, port)
 	case upstream.Strip(o.Upstream) != o.Upstream:
 		return say(OK, "", "the upstream list names the address of a gomirror on this machine, which is left out")
 	}
@@ -83,7 +83,7 @@ func (o *Options) setUpstream(list string) string {
 		entries, err = upstream.ParseList(o.Go().Builtin.GOPROXY)
 	}
 	if err != nil {
-		return "gomirror config set upstream direct; " + restart
+		return "gomirror config set upstream direct; " + o.restart("upstream")
 	}
 	var b strings.Builder
 	for i, e := range entries {
@@ -94,7 +94,7 @@ func (o *Options) setUpstream(list string) string {
 			b.WriteString(",")
 		}
 	}
-	return "gomirror config set upstream " + quoted(b.String()) + "; " + restart
+	return "gomirror config set upstream " + quoted(b.String()) + "; " + o.restart("upstream")
 }
 
 // quoted makes a word of text for a POSIX shell. It leaves plain ones as they are.

@@ -55,24 +55,37 @@ func (r reply) String() string {
 	return said
 }
 
-// ask puts one question. prepare changes the request to the first host, and to no
-// other.
-func (x *explainer) ask(ctx context.Context, t target, method string, prepare func(*http.Request)) (r reply) {
-	ctx, cancel := context.WithTimeout(ctx, askLimit)
-	defer cancel()
+// ask puts one question by the way of a pull. Where that fails it tries the way of this
+// shell, if that is another.
+func (x *explainer) ask(ctx context.Context, t target, method string, prepare func(*http.Request)) reply {
 	if t.url.Scheme == "file" {
 		return askFile(t.url)
 	}
+	r := x.askBy(ctx, x.n, t, method, prepare)
+	if r.fault == nil || r.fault.layer == "http" {
+		return r
+	}
+	if shell := x.n.shell(); shell != nil && x.askBy(ctx, shell, t, method, prepare).fault == nil {
+		r.fault.text, r.fault.fix = r.fault.text+thisShell, x.o.restart()
+	}
+	return r
+}
+
+// askBy puts one question by the way of n. prepare changes the request to the first
+// host, and to no other.
+func (x *explainer) askBy(ctx context.Context, n *network, t target, method string, prepare func(*http.Request)) (r reply) {
+	ctx, cancel := context.WithTimeout(ctx, askLimit)
+	defer cancel()
 	next := t.url
 	for range hopLimit + 1 {
 		v := newVisit(t)
 		v.url = next
-		location := x.askOnce(ctx, v, method, prepare, &r)
+		location := askOnce(ctx, n, v, method, prepare, &r)
 		if location == nil {
 			return r
 		}
 		if location.Host != next.Host {
-			if r.fault = x.n.redirectFault(v, location); r.fault != nil {
+			if r.fault = n.redirectFault(v, location); r.fault != nil {
 				return r
 			}
 			r.hops, prepare = append(r.hops, location.Host), nil
@@ -85,8 +98,8 @@ func (x *explainer) ask(ctx context.Context, t target, method string, prepare fu
 }
 
 // askOnce follows no redirect: it returns where to.
-func (x *explainer) askOnce(ctx context.Context, v *visit, method string, prepare func(*http.Request), r *reply) *url.URL {
-	client := x.n.client(v)
+func askOnce(ctx context.Context, n *network, v *visit, method string, prepare func(*http.Request), r *reply) *url.URL {
+	client := n.client(v)
 	defer client.CloseIdleConnections()
 	bare := *v.url
 	bare.User, bare.Fragment = nil, ""
@@ -105,7 +118,7 @@ func (x *explainer) askOnce(ctx context.Context, v *visit, method string, prepar
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		r.fault = x.n.requestFault(ctx, v, err)
+		r.fault = n.requestFault(ctx, v, err)
 		return nil
 	}
 	defer resp.Body.Close()
@@ -114,7 +127,7 @@ func (x *explainer) askOnce(ctx context.Context, v *visit, method string, prepar
 	}
 	r.status, r.size = resp.StatusCode, resp.ContentLength
 	if r.body, err = io.ReadAll(io.LimitReader(resp.Body, replyLimit)); err != nil {
-		r.fault = x.n.requestFault(ctx, v, err)
+		r.fault = n.requestFault(ctx, v, err)
 	} else if r.status >= 400 && isPlain(resp) {
 		line, _, _ := strings.Cut(strings.TrimSpace(string(r.body)), "\n")
 		r.text = oneLine(line)

@@ -21,8 +21,8 @@ var (
 // can write such a line, so it may hold nothing of theirs: who copies a fix runs it.
 func ours(hint, name string) bool {
 	switch hint {
-	case "gomirror doctor", "gomirror status", "gomirror auth login", "gomirror auth status", restart,
-		"gomirror stop && " + restart, "gomirror refresh " + name, "gomirror refresh " + name + " --accept-moved":
+	case "gomirror doctor", "gomirror status", "gomirror auth login", "gomirror auth status", plainRestart,
+		"gomirror stop && " + plainRestart, "gomirror refresh " + name, "gomirror refresh " + name + " --accept-moved":
 		return module.CheckPath(strings.SplitN(name+"@", "@", 2)[0]) == nil && plainWord.MatchString(name)
 	}
 	return ssoPage.MatchString(hint)
@@ -122,9 +122,9 @@ func fixOf(v Verdict, name string) string {
 	case GoSum:
 		return "go mod tidy"
 	case NotRunning:
-		return restart
+		return plainRestart
 	case OfflineMode:
-		return "gomirror config set offline false && gomirror stop && " + restart
+		return "gomirror config set offline false; " + plainRestart
 	case LocalFault:
 		return "gomirror doctor --only storage"
 	}

@@ -57,7 +57,7 @@ func (x *explainer) notRunning(behind []string) {
 		return
 	}
 	x.step("go", Fail, nil, "gomirror does not run, and go asks it")
-	x.blame(NotRunning, restart, "gomirror does not run, and go asks it for %s", x.mod)
+	x.blame(NotRunning, x.o.restart(), "gomirror does not run, and go asks it for %s", x.mod)
 }
 
 // leaks tells who would hear of a private module.

@@ -58,9 +58,19 @@ func (x *explainer) upstreams(ctx context.Context) {
 func (x *explainer) makePrivate() string {
 	parts := strings.SplitN(x.mod, "/", 3)
 	pattern := strings.Join(parts[:min(2, len(parts))], "/")
-	fix := "gomirror config set private " + quote(strings.Join(append(slices.Clone(x.o.Private), pattern), ","))
+	known := slices.Clone(x.o.Private)
+	for _, p := range x.o.Daemon().Status.Served {
+		if !slices.Contains(known, p) {
+			known = append(known, p) // a setting that was a flag stays private, too
+		}
+	}
+	list := strings.Join(append(known, pattern), ",")
+	fix := "gomirror config set private " + quote(list)
+	if own := x.o.setting("private"); own.given() { // which goes before the file
+		fix = x.o.exported(own.variable(), list)
+	}
 	if x.o.Daemon().Running {
-		fix += " && " + restart
+		fix += " && " + x.o.restart("private")
 	}
 	return fix + " && " + setUp
 }

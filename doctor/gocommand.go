@@ -144,7 +144,13 @@ func (o *Options) assign(name, value string) string {
 		return o.unset(name)
 	case !o.fromShell(name):
 		return "go env -w " + quote(name+"="+value)
-	case o.GOOS == "windows":
+	}
+	return o.exported(name, value)
+}
+
+// exported is the command that gives a variable of this shell a value.
+func (o *Options) exported(name, value string) string {
+	if o.GOOS == "windows" {
 		return fmt.Sprintf("$env:%s = '%s'", name, value)
 	}
 	return "export " + name + "=" + quote(value)

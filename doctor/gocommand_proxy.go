@@ -49,7 +49,7 @@ func namesUs(goproxy string) bool { return slices.ContainsFunc(entries(goproxy),
 // setUpFix is [setUp] with what has to be done before, so that it prints something.
 func (o *Options) setUpFix() string {
 	if err := o.Plan().Err; err != nil {
-		return inBackground(hintOf(err, "gomirror status")) + " && " + setUp
+		return o.inBackground(hintOf(err, "gomirror status")) + " && " + setUp
 	}
 	return setUp
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -29,12 +28,16 @@ func clockCheck(o Options) Check {
 // network asks the hosts that gomirror needs.
 type network struct {
 	o     Options
+	by    func() Network // what it goes by; asked late, as the sidecar is
 	roots func() (*x509.CertPool, error)
-	proxy func(*url.URL) (*url.URL, error)
+
+	others []*visit // by the way of this shell, if that is another; set before they are read
 }
 
-func newNetwork(o Options) *network {
-	n := &network{o: o, proxy: httpProxy(o)}
+func newNetwork(o Options) *network { return newNetworkBy(o, sync.OnceValue(o.network)) }
+
+func newNetworkBy(o Options, by func() Network) *network {
+	n := &network{o: o, by: by}
 	n.roots = sync.OnceValues(n.readRoots)
 	if n.o.Now == nil {
 		n.o.Now = time.Now
@@ -42,38 +45,17 @@ func newNetwork(o Options) *network {
 	return n
 }
 
-// readRoots returns the certificate authorities that gomirror trusts; nil means the
-// system's alone.
-func (n *network) readRoots() (*x509.CertPool, error) {
-	if n.o.CAFile == "" {
-		return n.o.Roots, nil
-	}
-	pem, err := os.ReadFile(n.o.CAFile)
-	if err != nil {
-		return nil, err
-	}
-	pool := n.o.Roots
-	if pool == nil {
-		if pool, err = x509.SystemCertPool(); err != nil {
-			pool = x509.NewCertPool() // a bare container: the file is all there is
-		}
-	}
-	pool = pool.Clone()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s has no certificate in PEM form", n.o.CAFile)
-	}
-	return pool, nil
-}
+func (n *network) proxy(u *url.URL) (*url.URL, error) { return n.by().proxyOf(u) }
 
 // check is N01.
 func (n *network) check(ctx context.Context) []Finding {
 	switch {
 	case n.o.Offline:
 		return []Finding{{Status: Skipped, Text: "no host is asked: the setting offline is true"}}
-	case n.o.CAFile != "":
+	case n.by().CAFile != "":
 		if _, err := n.roots(); err != nil {
 			return []Finding{{Status: Fail, Text: fmt.Sprintf("network.ca_file can't be used: %v", err),
-				Fix: "gomirror config set network.ca_file ''"}}
+				Fix: n.restarted("gomirror config set network.ca_file ''", "network.ca_file")}}
 		}
 	}
 	targets, err := n.targets()
@@ -83,7 +65,10 @@ func (n *network) check(ctx context.Context) []Finding {
 	}
 	ctx, cancel := context.WithTimeout(ctx, visitsLimit)
 	defer cancel()
-	return n.findings(ctx, n.visitAll(ctx, targets))
+	others := n.visitByShell(ctx, targets)
+	visits := n.visitAll(ctx, targets)
+	n.others = <-others
+	return n.findings(ctx, visits)
 }
 
 // visitAll visits all targets at once. Hosts that they redirect to come behind them.

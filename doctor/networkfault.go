@@ -222,7 +222,7 @@ func (n *network) redirectFault(v *visit, to *url.URL) *fault {
 		f.text = fmt.Sprintf("%s redirects to %s://%s, which is not followed", v.name(), to.Scheme, to.Host)
 	case err == nil && inside(ip) && !v.entryIsPrivate() && !slices.Contains(n.o.Hosts, to.Hostname()):
 		f.text = fmt.Sprintf("%s redirects to %s, an address inside your network, which is not followed", v.name(), to.Host)
-		f.fix = n.restarted("gomirror config set network.hosts " + strings.Join(append(slices.Clone(n.o.Hosts), to.Hostname()), ","))
+		f.fix = n.restarted("gomirror config set network.hosts "+strings.Join(append(slices.Clone(n.o.Hosts), to.Hostname()), ","), "network.hosts")
 	default:
 		return nil
 	}

@@ -48,9 +48,13 @@ func (n *network) finding(ctx context.Context, v *visit, visits []*visit) Findin
 		if v.proxy != nil {
 			f.Text += " through the HTTP proxy " + v.proxy.Host
 		}
+		n.hear(v, &f)
 		return f
 	}
 	f.Text, f.Fix = v.fault.text, v.fault.fix
+	if n.worksInShell(v) {
+		f.Text, f.Fix = f.Text+thisShell, n.o.restart()
+	}
 	f.Status = n.weigh(v, visits)
 	switch f.Status {
 	case OK:
@@ -64,6 +68,20 @@ func (n *network) finding(ctx context.Context, v *visit, visits []*visit) Findin
 		f.Fix = n.way(v, visits)
 	}
 	return f
+}
+
+// hear adds what the sidecar has to say of an upstream that answers here.
+func (n *network) hear(v *visit, f *Finding) {
+	for _, u := range n.o.Daemon().Status.Upstreams {
+		if v.role != asMirror || u.Name != v.name() || u.LastError == "" {
+			continue
+		}
+		f.Detail = append(f.Detail, "the last error of gomirror's own requests: "+oneLine(u.LastError))
+		if u.State == "down" {
+			f.Status, f.Fix = Warn, n.o.restart()
+			f.Text += fmt.Sprintf(", but gomirror itself has had no answer from there since %s: %s", u.Since.Local().Format("15:04"), oneLine(u.LastError))
+		}
+	}
 }
 
 // weigh says how bad a fault is.
@@ -183,7 +201,7 @@ func (n *network) detail(ctx context.Context, v *visit) (lines []string) {
 		}
 	}
 	if v.proxy != nil {
-		lines = append(lines, fmt.Sprintf("HTTP proxy %s from %s", bareHost(v.proxy), n.proxyVariable(v.url)))
+		lines = append(lines, fmt.Sprintf("HTTP proxy %s %s", bareHost(v.proxy), n.proxySource(v.url)))
 	}
 	if len(cert.chain) > 0 {
 		c := cert.chain[0]

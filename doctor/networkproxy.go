@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -10,28 +9,11 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"golang.org/x/net/http/httpproxy"
 )
 
 // secondLimit is for a second opinion once a way has failed: it comes at once, or
 // the first failure stands alone.
 const secondLimit = time.Second
-
-// httpProxy returns the function that tells the HTTP proxy for a URL.
-func httpProxy(o Options) func(*url.URL) (*url.URL, error) {
-	if o.HTTPProxy != nil {
-		return func(u *url.URL) (*url.URL, error) { return o.HTTPProxy(&http.Request{URL: u}) }
-	}
-	return func(u *url.URL) (*url.URL, error) {
-		either := func(name string) string { return cmp.Or(o.Getenv(name), o.Getenv(strings.ToLower(name))) }
-		config := httpproxy.Config{
-			HTTPProxy: either("HTTP_PROXY"), HTTPSProxy: either("HTTPS_PROXY"), NoProxy: either("NO_PROXY"),
-			CGI: o.Getenv("REQUEST_METHOD") != "",
-		}
-		return config.ProxyFunc()(u)
-	}
-}
 
 // proxyVariable names the variable that a proxy comes from.
 func (n *network) proxyVariable(u *url.URL) string {
@@ -45,7 +27,7 @@ func (n *network) proxyVariable(u *url.URL) string {
 // proxyFault says that the HTTP proxy itself can't be reached.
 func (n *network) proxyFault(ctx context.Context, v *visit, kind, what string) *fault {
 	variable := n.proxyVariable(v.url)
-	f := &fault{layer: "proxy", kind: kind, text: fmt.Sprintf("the HTTP proxy %s (from %s) %s", bareHost(v.proxy), variable, what)}
+	f := &fault{layer: "proxy", kind: kind, text: fmt.Sprintf("the HTTP proxy %s (%s) %s", bareHost(v.proxy), n.proxySource(v.url), what)}
 	f.fix = n.restarted("export " + variable + "=http://PROXY:PORT")
 	if n.direct(ctx, v.url) {
 		f.text += ", and this network lets connections out without it"
@@ -71,7 +53,7 @@ func (n *network) refusedByProxy(ctx context.Context, v *visit, proxy *url.URL, 
 	variable := n.proxyVariable(v.url)
 	f := &fault{layer: "proxy", kind: fmt.Sprint(resp.StatusCode)}
 	if resp.StatusCode == http.StatusProxyAuthRequired {
-		f.text = fmt.Sprintf("the HTTP proxy %s (from %s) wants a user and a password (407)", proxy.Host, variable)
+		f.text = fmt.Sprintf("the HTTP proxy %s (%s) wants a user and a password (407)", proxy.Host, n.proxySource(v.url))
 		if proxy.User != nil {
 			f.text = fmt.Sprintf("the HTTP proxy %s does not take the user and password in %s (407)", proxy.Host, variable)
 		}
@@ -80,17 +62,17 @@ func (n *network) refusedByProxy(ctx context.Context, v *visit, proxy *url.URL, 
 		if schemes != "" && !strings.Contains(strings.ToLower(schemes), "basic") {
 			// Neither net/http nor git's own builds speak these everywhere.
 			scheme, _, _ := strings.Cut(schemes, " ")
-			f.text = fmt.Sprintf("the HTTP proxy %s (from %s) wants a login of the kind %s, which gomirror can't do; "+
-				"a proxy of your own in between can, such as cntlm or px", proxy.Host, variable, strings.TrimSuffix(scheme, ","))
+			f.text = fmt.Sprintf("the HTTP proxy %s (%s) wants a login of the kind %s, which gomirror can't do; "+
+				"a proxy of your own in between can, such as cntlm or px", proxy.Host, n.proxySource(v.url), strings.TrimSuffix(scheme, ","))
 			f.fix = n.restarted("export " + variable + "=http://127.0.0.1:3128")
 		}
 		return f
 	}
-	f.text = fmt.Sprintf("the HTTP proxy %s (from %s) does not connect to %s: it answers %d %s",
-		proxy.Host, variable, v.url.Host, resp.StatusCode, http.StatusText(resp.StatusCode))
+	f.text = fmt.Sprintf("the HTTP proxy %s (%s) does not connect to %s: it answers %d %s",
+		proxy.Host, n.proxySource(v.url), v.url.Host, resp.StatusCode, http.StatusText(resp.StatusCode))
 	if n.direct(ctx, v.url) {
 		f.text += ", and the host can be reached without it"
-		f.fix = n.restarted("export NO_PROXY=" + strings.Join(nonEmpty(cmp.Or(n.o.Getenv("NO_PROXY"), n.o.Getenv("no_proxy")), v.url.Hostname()), ","))
+		f.fix = n.restarted("export NO_PROXY=" + strings.Join(nonEmpty(n.by().NoProxy, v.url.Hostname()), ","))
 	}
 	return f
 }
@@ -168,11 +150,21 @@ func (n *network) through(ctx context.Context, proxy, u *url.URL) bool {
 	return err == nil && resp.StatusCode == http.StatusOK
 }
 
+// proxySource says where the HTTP proxy for a URL is named.
+func (n *network) proxySource(u *url.URL) string {
+	source := "from " + n.proxyVariable(u)
+	if shell := n.o.shellNetwork(); shell.HTTPProxy != n.by().HTTPProxy || shell.HTTPSProxy != n.by().HTTPSProxy {
+		source += " of the gomirror that runs"
+	}
+	return source
+}
+
 // restarted adds to a command what makes a running sidecar go by it: it read its
-// environment and its settings at its start.
-func (n *network) restarted(command string) string {
+// environment and its settings at its start. changes are the settings that the command
+// is about.
+func (n *network) restarted(command string, changes ...string) string {
 	if n.o.Daemon().Running {
-		command += "; " + restart
+		command += "; " + n.o.restart(changes...)
 	}
 	return command
 }

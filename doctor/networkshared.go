@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -17,7 +18,7 @@ func (n *network) allLost(visits []*visit) (Finding, bool) {
 			return Finding{}, false
 		}
 	}
-	f := Finding{Status: Fail, Fix: n.restarted("gomirror config set offline true")}
+	f := Finding{Status: Fail, Fix: n.restarted("gomirror config set offline true", "offline")}
 	switch {
 	case first.layer == "dns" && first.kind == dnsSilent && first.fix == "":
 		f.Text = "no DNS server answers, so no host can be found: this machine looks offline"
@@ -32,6 +33,9 @@ func (n *network) allLost(visits []*visit) (Finding, bool) {
 	}
 	if first.fix != "" {
 		f.Fix = first.fix
+	}
+	if slices.ContainsFunc(visits, n.worksInShell) {
+		f.Text, f.Fix = f.Text+thisShell, n.o.restart()
 	}
 	for _, v := range visits {
 		f.Detail = append(f.Detail, v.fault.text)

@@ -177,10 +177,10 @@ func (n *network) issuerFault(ctx context.Context, v *visit, chain []*x509.Certi
 			f.text = fmt.Sprintf("%s opens the TLS to %s with its own certificate, which gomirror is not told to trust", issuer, v.url.Host)
 		}
 	}
-	f.fix = n.restarted("gomirror config set network.ca_file FILE")
+	f.fix = n.restarted("gomirror config set network.ca_file FILE", "network.ca_file")
 	if file := n.trustedElsewhere(ctx, v, chain); file != "" {
 		f.text += "; " + file + " does"
-		f.fix = n.restarted("gomirror config set network.ca_file " + quoted(file))
+		f.fix = n.restarted("gomirror config set network.ca_file "+quoted(file), "network.ca_file")
 		return
 	}
 	n.blameResolver(ctx, v, f)

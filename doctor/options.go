@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"net"
-	"net/http"
 	"net/netip"
-	"net/url"
 	"slices"
 	"time"
 
@@ -40,6 +38,7 @@ type Options struct {
 	Hosts    []string // may have addresses inside the user's network
 	Offline  bool     // ask nothing beyond this machine
 	Origins  map[string]string
+	Settings []Setting // all of them, as the sidecar tells its own
 
 	// SettingsErr is why the settings above are the defaults. It may have a Hint.
 	SettingsErr error
@@ -62,7 +61,6 @@ type Options struct {
 	Roots     *x509.CertPool
 	Lookup    func(ctx context.Context, host string) ([]netip.Addr, error) // the system's resolver
 	HostsFile string                                                       // "" means the system's
-	HTTPProxy func(*http.Request) (*url.URL, error)
 }
 
 // Checks returns all checks in the order in which they are shown.
@@ -137,4 +135,15 @@ type DaemonStatus struct {
 	Served   []string             `json:"served"`  // those of them that are a setting
 	Unasked  []string             `json:"unasked"` // those of them that no checksum database hears of
 	Tokens   []string             `json:"tokens"`  // HOST or HOST/OWNER
+
+	Upstreams []struct {
+		Name      string    `json:"name"`
+		State     string    `json:"state"`
+		Since     time.Time `json:"since"`
+		LastError string    `json:"last_error"`
+	} `json:"upstreams"`
+
+	// What it goes by, nil of one that is too old to tell.
+	Network  *Network  `json:"network"`
+	Settings []Setting `json:"settings"`
 }

@@ -65,7 +65,7 @@ func (o *Options) space(dir string) (Space, error) {
 
 // judgeSpace returns what is wrong with the space for dir.
 func (o *Options) judgeSpace(dir string, s Space) []Finding {
-	fix := "gomirror config set cache.dir DIR; " + restart
+	fix := "gomirror config set cache.dir DIR; " + o.restart("cache.dir")
 	if dir == o.StateDir {
 		fix = "df -h " + quoted(dir) + ", and make space there"
 	}
@@ -104,18 +104,18 @@ func (o *Options) judgeLimit() []Finding {
 	case limit >= openFiles:
 		return nil
 	case own >= openFiles:
-		return say(Warn, restart, "gomirror may have no more than %d files open; the shell that started it had a lower limit than this one", limit)
+		return say(Warn, o.restart(), "gomirror may have no more than %d files open; the shell that started it had a lower limit than this one", limit)
 	case o.GOOS == "linux":
-		return say(Warn, `sudo prlimit --pid "$$" --nofile=4096:4096; `+restart, "gomirror may have no more than %d files open", limit)
+		return say(Warn, `sudo prlimit --pid "$$" --nofile=4096:4096; `+o.restart(), "gomirror may have no more than %d files open", limit)
 	}
-	return say(Warn, "ulimit -Hn 4096; ulimit -n 4096; "+restart, "gomirror may have no more than %d files open", limit)
+	return say(Warn, "ulimit -Hn 4096; ulimit -n 4096; "+o.restart(), "gomirror may have no more than %d files open", limit)
 }
 
 // checkFileSystem looks for what the cache relies on: locks between processes, and that
 // nobody else can exchange its folder.
 func (o *Options) checkFileSystem() []Finding {
 	dir := o.cacheDir()
-	move := "gomirror config set cache.dir DIR; " + restart
+	move := "gomirror config set cache.dir DIR; " + o.restart("cache.dir")
 	if above := writableAbove(dir); above != "" {
 		if info, err := os.Stat(above); err == nil {
 			if uid, known := ownerOf(info); known && uid == os.Geteuid() {

@@ -117,9 +117,9 @@ func (n *network) suggest(visits []*visit) []upstream.Entry {
 // setUpstream is the command that sets the list, in the place that it now comes from.
 func (n *network) setUpstream(list string) string {
 	if n.o.Origins["upstream"] == "GOMIRROR_UPSTREAM" {
-		return n.restarted("export GOMIRROR_UPSTREAM=" + quoted(list))
+		return n.restarted("export GOMIRROR_UPSTREAM="+quoted(list), "upstream")
 	}
-	return n.restarted("gomirror config set upstream " + quoted(list))
+	return n.restarted("gomirror config set upstream "+quoted(list), "upstream")
 }
 
 // UpstreamTable returns the times of the upstreams among findings as lines of at most

@@ -81,13 +81,14 @@ func proxyFaults() []fault {
 		return func(w *whole) {
 			p := w.lab.Proxy()
 			w.vars["HTTPS_PROXY"] = p.URL
+			w.run(restartLine)
 			set(w, p)
 		}
 	}
 	return []fault{
-		{"HTTP proxy dead, not needed", func(w *whole) { w.vars["HTTPS_PROXY"] = "http://" + w.lab.Closed() },
+		{"HTTP proxy dead, not needed", func(w *whole) { w.vars["HTTPS_PROXY"] = "http://" + w.lab.Closed(); w.run(restartLine) },
 			"N01 fail refuses connections, and this network lets connections out -> unset HTTPS_PROXY; " + restartLine, noGitHub(), true},
-		{"HTTP proxy swallows", func(w *whole) { w.vars["HTTPS_PROXY"] = "http://" + w.lab.Hole() },
+		{"HTTP proxy swallows", func(w *whole) { w.vars["HTTPS_PROXY"] = "http://" + w.lab.Hole(); w.run(restartLine) },
 			"N01 fail does not answer, and this network lets -> unset HTTPS_PROXY; " + restartLine, noGitHub(), true},
 		{"HTTP proxy 407", proxied(func(_ *whole, p *doctortest.Proxy) { p.Refuse(407, "Basic realm=x") }),
 			"N01 fail wants a user and a password (407) -> export HTTPS_PROXY=http://USER:PASSWORD@", noGitHub(), false},

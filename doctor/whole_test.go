@@ -237,7 +237,7 @@ func TestWhole(t *testing.T) {
 		{"healthy", testHealthy}, {"names", suffering(nameFaults())}, {"connections", suffering(connectionFaults())},
 		{"machine", suffering(machineFaults())}, {"answers", suffering(answerFaults())}, {"dead", testDead},
 		{"go", suffering(goFaults())}, {"TLS", suffering(tlsFaults())}, {"proxies", suffering(proxyFaults())},
-		{"pairs", testPairs}, {"tokens", suffering(authFaults())},
+		{"pairs", testPairs}, {"tokens", suffering(authFaults())}, {"other shell", suffering(shellFaults())},
 	} {
 		slots <- struct{}{}
 		all.Go(func() { // ends with the tests of the group

@@ -1,0 +1,128 @@
+//go:build unix
+
+package doctor_test
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gomirror/gomirror/doctor"
+	"github.com/gomirror/gomirror/doctor/doctortest"
+)
+
+// shellFaults are in the shell that gomirror was started from, which is another than that
+// of the doctor: in this one all is well.
+func shellFaults() []fault {
+	startedWith := func(vars, flags string) func(*whole) {
+		return func(w *whole) { w.run("gomirror stop; " + vars + " gomirror serve --background " + flags) }
+	}
+	const again = " -> " + restartLine
+	return []fault{
+		{"HTTP proxy there, dead", func(w *whole) { startedWith("HTTPS_PROXY=http://"+w.lab.Closed(), "")(w) },
+			"N01 fail (from HTTPS_PROXY of the gomirror that runs) refuses connections" + again, noGitHub(), true},
+		{"HTTP proxy there, bars GitHub", func(w *whole) {
+			p := w.lab.Proxy()
+			p.Bar("github.com")
+			startedWith("https_proxy="+p.URL, "")(w)
+		}, "N01 fail does not connect to github.com: it answers 403" + again, nil, true},
+		{"HTTP proxy here alone, and no way but through it", func(w *whole) {
+			for _, h := range w.hosts() {
+				h.Port(doctortest.Swallows)
+			}
+			w.vars["HTTPS_PROXY"] = w.lab.Proxy().URL
+		}, "N01 fail no host answers" + again, noGitHub(), true},
+		{"other authorities there", func(w *whole) { startedWith("SSL_CERT_FILE="+w.path("none"), "")(w) },
+			"N01 fail https://mirror.example.com shows a certificate that" + again, []string{"N01 fail by which it can be reached" + again}, true},
+		{"network.ca_file set, and not started anew", func(w *whole) {
+			ca := doctortest.NewAuthority(w.t, "Zscaler Root CA")
+			ca.WritePEM(w.path("corp.pem"))
+			w.mirror.TLS(doctortest.UnknownIssuer, ca)
+			w.run("gomirror config set network.ca_file " + w.path("corp.pem"))
+		}, "N01 fail Zscaler Root CA opens the TLS to mirror.example.com" + again, []string{"D07 warn network.ca_file" + again}, true},
+		{"upstream set, and not started anew", func(w *whole) { w.run("gomirror config set upstream https://second.example.net,direct") },
+			`D07 warn settings from before a change: upstream = "", and ` + again, nil, true},
+		{"started offline", startedWith("", "--offline --prefetch off"), "D07 warn runs offline -> gomirror stop; gomirror serve --background --prefetch off", nil, true},
+		{"program replaced, started with flags", func(w *whole) {
+			startedWith("GOMIRROR_NETWORK_HOSTS=git.corp.example", "--private github.com/acme,git.corp.example/team")(w)
+			w.copyProgram(w.path("bin", "gomirror"))
+			w.fix(`eval "$(gomirror env)"`)
+		}, "D04 warn has changed since -> gomirror stop; GOMIRROR_NETWORK_HOSTS=git.corp.example gomirror serve --background --private github.com/acme,git.corp.example/team", nil, true},
+	}
+}
+
+// status is what a sidecar says it goes by.
+func (m *machine) status() (d doctor.DaemonStatus) {
+	m.t.Helper()
+	if err := json.Unmarshal([]byte(m.run("gomirror status --json")), &d); err != nil {
+		m.t.Fatal(err)
+	}
+	return d
+}
+
+// TestRestartKeeps has a sidecar from another shell, with flags and variables that this
+// one does not have: what doctor advises makes it forget none of them.
+func TestRestartKeeps(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.run("gomirror config set private example.org/ours")
+	m.run(`GOPRIVATE=git.corp.example/team GOMIRROR_PREFETCH_BUDGET=16MiB GOMIRROR_NETWORK_PEER_CHECK=false gomirror serve --background \
+--private 'github.com/acme,*.inner.example' --cache-dir "big one" --upstream 'https://ann:s3cret@mirror.example.com,` + m.upstream.URL + `|direct' --prefetch off --allow-host localhost:1`)
+	before := m.status()
+	if text := m.run("gomirror status --json"); strings.Contains(text, "s3cret") {
+		t.Errorf("the password is told: %s", text)
+	}
+	m.copyProgram(m.path("bin", "gomirror"))
+	got := m.diagnose("D04 warn")["D04"].Findings[0].Fix
+	if !strings.Contains(got, "--upstream 'https://USER:PASSWORD@mirror.example.com,"+m.upstream.URL+"|direct'") {
+		t.Errorf("the fix is %s", got)
+	}
+	m.fix(strings.Replace(got, "USER:PASSWORD", "ann:s3cret", 1))
+	m.diagnose("D04 ok")
+	after := m.status()
+	for _, p := range before.Private {
+		if !slices.Contains(after.Private, p) {
+			t.Errorf("%s is private no more: %q", p, after.Private)
+		}
+	}
+	for i, s := range before.Settings {
+		if is := after.Settings[i]; s.Name != "private" && is.Value != s.Value {
+			t.Errorf("%s was %q, is %q", s.Name, s.Value, is.Value)
+		}
+	}
+	if after.Cache.Dir != before.Cache.Dir || after.Cache.Dir != m.path("big one") || slices.Contains(after.Served, "git.corp.example/team") {
+		t.Errorf("was %+v\n is %+v", before, after)
+	}
+}
+
+// TestDaemonsOwnWay explains a module by what the sidecar goes by.
+func TestDaemonsOwnWay(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	verdict := func(about string) string {
+		out := m.tryRun("gomirror doctor --json " + about)
+		var e doctor.Explanation
+		if err := json.Unmarshal([]byte(out), &e); err != nil {
+			t.Fatalf("%q: %v", out, err)
+		}
+		return string(e.Verdict) + " " + e.Fix
+	}
+	m.run("gomirror serve --background --cache-dir big")
+	m.write(m.path("big", "quarantine", "a.json"), `{"module":"example.com/quote","version":"v1.5.2","reason":"checksum mismatch"}`, 0o600)
+	if got := verdict("example.com/quote@v1.5.2"); got != "checksum_mismatch gomirror refresh example.com/quote@v1.5.2" {
+		t.Errorf("of what was set aside: %s", got)
+	}
+	m.run("gomirror stop; gomirror serve --background --cache-dir big --offline")
+	if got := verdict("example.com/quote@v1.5.1"); got != "offline gomirror stop; gomirror serve --background --cache-dir "+m.path("big") {
+		t.Errorf("of one that runs offline: %s", got)
+	}
+	m.run("gomirror stop; gomirror serve --background")
+	if got := verdict("--offline example.com/quote@v1.5.1"); got != "offline gomirror doctor example.com/quote@v1.5.1" {
+		t.Errorf("of a doctor offline: %s", got)
+	}
+	m.run("gomirror config set offline true; gomirror stop; gomirror serve --background")
+	if got := verdict("example.com/quote@v1.5.1"); got != "offline gomirror config set offline false; "+restartLine {
+		t.Errorf("of the setting: %s", got)
+	}
+}
