@@ -49,7 +49,7 @@ func Explain(ctx context.Context, o Options, t Target, show func(Step)) Explanat
 	switch {
 	case x.unsure != nil:
 		x.step("upstream", Skipped, nil, "nobody is asked: %s may be private", x.mod)
-	case o.Offline:
+	case x.offline():
 		x.unasked()
 	case x.pattern != "":
 		x.origin(ctx)
@@ -153,11 +153,25 @@ func (x *explainer) matching(patterns []string) string {
 	return ""
 }
 
+// offline reports whether nobody is to be asked: by us, or by the sidecar that go asks.
+func (x *explainer) offline() bool { return x.o.Offline || x.o.Daemon().Status.Offline }
+
 // unasked is a step for --offline.
 func (x *explainer) unasked() {
-	x.step("upstream", Skipped, nil, "nobody is asked: offline")
+	why, fix := "offline", "gomirror doctor "+x.name()
+	if runs := x.o.Daemon(); runs.Running && runs.Status.Offline {
+		why, fix = "gomirror runs offline", x.o.restart("offline")
+	}
+	switch own := x.o.setting("offline"); {
+	case own.Value != "true":
+	case own.given():
+		fix = x.n.restarted(x.o.unsetInShell(own.variable()), "offline")
+	default:
+		fix = x.n.restarted("gomirror config set offline false", "offline")
+	}
+	x.step("upstream", Skipped, nil, "nobody is asked: %s", why)
 	if !x.held {
-		x.blame(OfflineMode, "", "%s is not held, and nobody is asked for it: offline", x.name())
+		x.blame(OfflineMode, fix, "%s is not held, and nobody is asked for it: %s", x.name(), why)
 	}
 }
 

@@ -29,7 +29,7 @@ func (x *explainer) ownTree() string {
 	if x.pattern != "" {
 		tree = cache.Private
 	}
-	return filepath.Join(x.o.CacheDir, string(tree))
+	return filepath.Join(x.o.cacheDir(), string(tree))
 }
 
 // local tells what this machine has of the version.
@@ -97,7 +97,7 @@ func (x *explainer) meta() (m cache.Meta, ok bool) {
 		return m, false
 	}
 	name := strings.TrimSuffix(k.String(), ".info") + ".json"
-	content, err := os.ReadFile(filepath.Join(x.o.CacheDir, "meta", "versions", filepath.FromSlash(name)))
+	content, err := os.ReadFile(filepath.Join(x.o.cacheDir(), "meta", "versions", filepath.FromSlash(name)))
 	return m, err == nil && json.Unmarshal(content, &m) == nil
 }
 
@@ -133,7 +133,7 @@ func (x *explainer) setAside() bool {
 
 // quarantined returns the last note about the version.
 func (x *explainer) quarantined() (last cache.Quarantine, ok bool) {
-	names, _ := filepath.Glob(filepath.Join(x.o.CacheDir, "quarantine", "*.json"))
+	names, _ := filepath.Glob(filepath.Join(x.o.cacheDir(), "quarantine", "*.json"))
 	for _, name := range names {
 		var q cache.Quarantine
 		content, err := os.ReadFile(name)

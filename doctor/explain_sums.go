@@ -75,7 +75,7 @@ func (x *explainer) database(ctx context.Context) (h1, why string) {
 		return "", "GOSUMDB=off: no checksum database is asked"
 	case x.matching(unasked) != "":
 		return "", "GONOSUMDB keeps it from the checksum database"
-	case x.o.Offline:
+	case x.offline():
 		return "", "nobody is asked: offline"
 	case x.verdict == NotFound || x.verdict == BadVersion || x.verdict == MajorSuffix:
 		return "", "there is no such version"

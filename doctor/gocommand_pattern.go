@@ -154,7 +154,7 @@ func (o *Options) seen(g Go) []string {
 	if len(places) > 0 {
 		return places // what is at hand counts; a cache keeps what was once misspelt
 	}
-	for _, tree := range []string{filepath.Join(g.Now.GOMODCACHE, "cache", "download"), filepath.Join(o.CacheDir, "download"), filepath.Join(o.CacheDir, "private")} {
+	for _, tree := range []string{filepath.Join(g.Now.GOMODCACHE, "cache", "download"), filepath.Join(o.cacheDir(), "download"), filepath.Join(o.cacheDir(), "private")} {
 		owners, _ := filepath.Glob(filepath.Join(tree, "*.*", "*"))
 		for _, dir := range owners {
 			if place, err := module.UnescapePath(filepath.Base(filepath.Dir(dir)) + "/" + filepath.Base(dir)); err == nil {
