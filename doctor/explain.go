@@ -70,12 +70,13 @@ type explainer struct {
 	target Target
 	show   func(Step)
 
-	mod     string // the module, once it is known; before that a package perhaps
-	version string // canonical, once it is known
-	pattern string // by which it is private; "" if it is public
-	unsure  error  // why that can't be told
-	held    bool   // gomirror or go has all files of the version
-	goMod   string // text of its go.mod, if that was had
+	mod     string           // the module, once it is known; before that a package perhaps
+	version string           // canonical, once it is known
+	pattern string           // by which it is private; "" if it is public
+	list    []upstream.Entry // of upstreams, once it is read
+	unsure  error            // why that can't be told
+	held    bool             // gomirror or go has all files of the version
+	goMod   string           // text of its go.mod, if that was had
 
 	steps   []Step
 	verdict Verdict

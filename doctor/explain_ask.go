@@ -50,7 +50,7 @@ func (r reply) String() string {
 		said += " by way of " + strings.Join(r.hops, ", ")
 	}
 	if r.text != "" {
-		said += ": " + r.text
+		said += ": " + strings.TrimRight(r.text, ".")
 	}
 	return said
 }

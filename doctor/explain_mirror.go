@@ -17,41 +17,48 @@ import (
 
 // upstreams retells the pull of a public module: which upstream answers what.
 func (x *explainer) upstreams(ctx context.Context) {
-	list, err := upstream.ParseList(x.o.Upstreams())
-	if err != nil {
+	var err error
+	if x.list, err = upstream.ParseList(x.n.upstreams()); err != nil {
 		x.step("upstream", Fail, nil, "the list of upstreams can't be read: %v", err)
 		x.blame(UpstreamError, "gomirror config set upstream LIST", "the list of upstreams can't be read: %v", err)
 		return
 	}
-	last := list[len(list)-1]
-	proxies := slices.DeleteFunc(slices.Clone(list), func(e upstream.Entry) bool { return e.URL == "direct" || e.URL == "off" })
-	if len(proxies) == 0 && last.URL == "direct" {
+	if x.list[0].URL == "direct" {
 		x.origin(ctx)
 		return
 	}
-	answers := x.askLists(ctx, proxies)
-	e, mod, ok := chosenAnswer(answers)
-	switch asked := x.mod; {
-	case ok && !strings.HasPrefix(asked+"/", mod+"/"):
-		x.step("resolve", Fail, nil, "%s is a version of %s, not of %s", x.version, mod, asked)
-		x.blame(MajorSuffix, "go get "+mod+"@"+x.version, "the path of %s ends with its major version: %s", x.version, mod)
-		return
-	case ok:
-		x.step("resolve", OK, nil, "module %s%s, at %s", mod, x.asPackage(mod), e)
-		x.mod = mod
-		x.versionAt(ctx, e, answers.of(e, mod))
+	answers := x.askLists(ctx)
+	at := slices.IndexFunc(answers, func(a listAnswer) bool { return a.verdict() != NotFound })
+	if at < 0 {
+		x.nowhere(ctx, answers)
 		return
 	}
-	v, fault := answers.worst()
-	switch {
-	case v == NotFound && last.URL == "direct":
-		x.step("upstream", OK, answers.lines(), "no upstream has it, so its origin is asked")
-		x.origin(ctx)
-	case v == NotFound:
-		x.beyond("upstream", NotFound, answers.lines(), x.makePrivate(), "no upstream has a module %s: it is misspelt, or it is private and no pattern says so", x.mod)
+	switch a := answers[at]; {
+	case a.verdict() != Fine:
+		x.beyond("upstream", a.verdict(), a.passed, a.fix(x), "%s", a.about(a.mod))
+	case !strings.HasPrefix(x.mod+"/", a.mod+"/"):
+		x.step("resolve", Fail, nil, "%s is a version of %s, not of %s", x.version, a.mod, x.mod)
+		x.blame(MajorSuffix, "go get "+a.mod+"@"+x.version, "the path of %s ends with its major version: %s", x.version, a.mod)
 	default:
-		x.beyond("upstream", v, answers.lines(), fault.fix, "%s", fault.text)
+		x.step("resolve", OK, a.passed, "module %s%s, at %s", a.mod, x.asPackage(a.mod), a.entry)
+		x.mod = a.mod
+		x.versionAt(ctx, semverList(a.body))
 	}
+}
+
+// nowhere is of a path that no upstream has.
+func (x *explainer) nowhere(ctx context.Context, answers []listAnswer) {
+	for _, a := range answers {
+		if a.direct() {
+			x.toOrigin(ctx, a.heard)
+			return
+		}
+	}
+	var lines []string
+	if len(answers) > 0 {
+		lines = answers[0].passed
+	}
+	x.beyond("upstream", NotFound, lines, x.makePrivate(), "no upstream has a module %s: it is misspelt, or it is private and no pattern says so", x.mod)
 }
 
 // makePrivate is the command that has a module fetched from its origin alone.
@@ -83,40 +90,47 @@ func (x *explainer) asPackage(mod string) string {
 	return ""
 }
 
-// listAnswer is what an upstream says about the versions of a path.
+// listAnswer is what the upstreams say about the versions of a path.
 type listAnswer struct {
-	entry upstream.Entry
-	mod   string
-	reply
+	mod string
+	heard
 }
 
-type listAnswers []listAnswer
-
-// askLists asks all upstreams about all paths that may be the module, at once.
-func (x *explainer) askLists(ctx context.Context, proxies []upstream.Entry) listAnswers {
-	paths := prefixes(x.mod)
-	// What people forget most is asked for too.
-	if major := semver.Major(x.version); isVersion(x.version) && module.CheckPathMajor(x.version, pathMajor(x.mod)) != nil {
-		prefix, _, _ := module.SplitPathVersion(x.mod)
-		if major > "v1" || len(major) > 2 {
-			prefix += "/" + major
-		}
-		paths = append([]string{prefix}, paths...)
-	}
-	answers := make(listAnswers, len(proxies)*len(paths))
+// askLists asks the upstreams about all paths that may be the module at once, what was
+// asked for first.
+func (x *explainer) askLists(ctx context.Context) []listAnswer {
+	paths := append(x.forgotten(), prefixes(x.mod)...)
+	answers := make([]listAnswer, len(paths))
 	var all sync.WaitGroup
-	for i, e := range proxies {
-		for j, path := range paths {
-			a := &answers[i*len(paths)+j]
-			a.entry, a.mod = e, path
-			all.Go(func() { a.reply = x.askList(ctx, e, path) })
-		}
+	for i, path := range paths {
+		answers[i].mod = path
+		all.Go(func() {
+			answers[i].heard = x.walk(func(e upstream.Entry) reply { return x.askList(ctx, e, path) })
+		})
 	}
 	all.Wait()
 	return answers
 }
 
-// askList asks for the list, and for the latest version where there is no list.
+// forgotten is the path with the major version of what was asked for, which people
+// forget most; nil where it is not missing.
+func (x *explainer) forgotten() []string {
+	prefix, pathMajor, _ := module.SplitPathVersion(x.mod)
+	major := semver.Major(x.version)
+	gopkg := strings.HasPrefix(x.mod, "gopkg.in/")
+	switch {
+	case !isVersion(x.version), module.CheckPathMajor(x.version, pathMajor) == nil && (!gopkg || pathMajor != ""):
+		return nil
+	case gopkg:
+		prefix += "." + major
+	case major > "v1" || len(major) > 2:
+		prefix += "/" + major
+	}
+	return []string{prefix}
+}
+
+// askList asks for the list, and for the latest version where there is no list. A path
+// without a version is no module.
 func (x *explainer) askList(ctx context.Context, e upstream.Entry, path string) reply {
 	k, err := cache.NewKey(path, "", cache.List)
 	if err != nil {
@@ -126,58 +140,14 @@ func (x *explainer) askList(ctx context.Context, e upstream.Entry, path string) 
 	if r.verdict() != NotFound && (r.verdict() != Fine || len(strings.TrimSpace(string(r.body))) > 0) {
 		return r
 	}
-	latest, _ := cache.NewKey(path, "", cache.Latest)
+	latest, err := cache.NewKey(path, "", cache.Latest)
+	if err != nil {
+		return r
+	}
 	one := x.askMirror(ctx, e, latest.String(), http.MethodGet)
 	if one.verdict() != Fine {
-		return r
+		return reply{status: http.StatusNotFound}
 	}
 	one.body = []byte(infoVersion(one.body))
 	return one
-}
-
-// chosenAnswer is that of the first upstream that knows some of the paths, for the
-// longest of them.
-func chosenAnswer(answers listAnswers) (e upstream.Entry, mod string, ok bool) {
-	for _, a := range answers {
-		if a.verdict() == Fine && len(strings.TrimSpace(string(a.body))) > 0 {
-			return a.entry, a.mod, true
-		}
-	}
-	return e, "", false
-}
-
-func (l listAnswers) of(e upstream.Entry, mod string) []string {
-	for _, a := range l {
-		if a.entry == e && a.mod == mod {
-			return semverList(a.body)
-		}
-	}
-	return nil
-}
-
-// worst is what counts if nobody has the module: a fault, if there is one.
-func (l listAnswers) worst() (Verdict, fault) {
-	for _, a := range l {
-		if v := a.verdict(); v != NotFound && v != Fine {
-			f := fault{text: a.entry.String() + " answers " + a.reply.String()}
-			if a.fault != nil {
-				f.text, f.fix = a.fault.text, a.fault.fix
-			}
-			return v, f
-		}
-	}
-	return NotFound, fault{}
-}
-
-// lines tells what each upstream answered about the longest path.
-func (l listAnswers) lines() []string {
-	var lines []string
-	seen := make(map[upstream.Entry]bool)
-	for _, a := range l {
-		if !seen[a.entry] {
-			lines = append(lines, fmt.Sprintf("%s: %s", a.entry, a.reply))
-		}
-		seen[a.entry] = true
-	}
-	return lines
 }

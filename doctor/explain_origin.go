@@ -194,7 +194,7 @@ func (x *explainer) refused(ctx context.Context, repo repository, token credenti
 	case v == AuthMissing:
 		x.beyond("origin", AuthExpired, nil, login, "%s does not accept the token", host)
 	default:
-		x.beyond("origin", v, nil, "", "%s answers %s about %s", host, r, about)
+		x.beyond("origin", v, nil, "", "%s answers %s (asked about %s)", host, r, about)
 	}
 }
 

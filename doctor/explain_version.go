@@ -19,8 +19,8 @@ import (
 	"github.com/gomirror/gomirror/serve/upstream"
 )
 
-// versionAt looks at one version at one upstream.
-func (x *explainer) versionAt(ctx context.Context, e upstream.Entry, versions []string) {
+// versionAt looks at one version of a module that the upstreams have.
+func (x *explainer) versionAt(ctx context.Context, versions []string) {
 	asked := x.version
 	if asked == "" && len(versions) > 0 {
 		x.version = latestOf(versions)
@@ -37,30 +37,26 @@ func (x *explainer) versionAt(ctx context.Context, e upstream.Entry, versions []
 			x.version = latest
 		}
 	}
-	if !x.resolveAt(ctx, e, asked, versions) {
+	if !x.resolveAt(ctx, asked, versions) {
 		return
 	}
 	if !x.held {
 		x.held = x.heldIn(x.ownTree()) || x.heldIn(x.goTree())
 	}
-	var mod, zip reply
+	var mod, zip heard
 	var both sync.WaitGroup
-	both.Go(func() { mod = x.askMirror(ctx, e, x.key(cache.Mod).String(), http.MethodGet) })
-	both.Go(func() { zip = x.askMirror(ctx, e, x.key(cache.Zip).String(), http.MethodHead) })
+	both.Go(func() { mod = x.askFor(ctx, cache.Mod, http.MethodGet) })
+	both.Go(func() { zip = x.askFor(ctx, cache.Zip, http.MethodHead) })
 	both.Wait()
-	var detail []string
-	for name, r := range map[string]reply{".mod": mod, ".zip": zip} {
-		detail = append(detail, fmt.Sprintf("%s: %s", name, r))
-	}
-	slices.Sort(detail)
-	for _, r := range []reply{mod, zip} {
+	detail := slices.Concat(mod.passed, zip.passed, []string{".mod: " + mod.String(), ".zip: " + zip.String()})
+	for _, f := range []heard{mod, zip} {
 		// A signed address refuses a HEAD that it would answer as a GET.
-		if v := r.verdict(); v != Fine && !(len(r.hops) > 0 && r.status == http.StatusForbidden) {
-			fix := ""
-			if r.fault != nil {
-				fix = r.fault.fix
-			}
-			x.beyond("upstream", v, detail, fix, "%s answers %s for a file of %s", e, r, x.name())
+		switch v := f.verdict(); {
+		case f.direct():
+			x.toOrigin(ctx, f)
+			return
+		case v != Fine && !(len(f.hops) > 0 && f.status == http.StatusForbidden):
+			x.beyond("upstream", v, detail, f.fix(x), "%s", f.about("a file of "+x.name()))
 			return
 		}
 	}
@@ -72,12 +68,12 @@ func (x *explainer) versionAt(ctx context.Context, e upstream.Entry, versions []
 	if !x.checkGoMod("upstream", detail) {
 		return
 	}
-	x.step("upstream", OK, detail, "%s has %s", e, x.name())
-	x.checkRetracted(ctx, e, versions)
+	x.step("upstream", OK, detail, "%s has %s", zip.entry, x.name())
+	x.checkRetracted(ctx, mod.entry, versions)
 }
 
-// resolveAt asks an upstream what a version or a branch is.
-func (x *explainer) resolveAt(ctx context.Context, e upstream.Entry, asked string, versions []string) bool {
+// resolveAt asks the upstreams what a version or a branch is.
+func (x *explainer) resolveAt(ctx context.Context, asked string, versions []string) bool {
 	k, err := cache.NewKey(x.mod, x.version, cache.Info)
 	if err != nil {
 		fix := "gomirror resolve " + x.name()
@@ -88,20 +84,19 @@ func (x *explainer) resolveAt(ctx context.Context, e upstream.Entry, asked strin
 		x.blame(BadVersion, fix, "%q is nothing that go asks a module proxy for: a branch with a slash needs its version", x.version)
 		return false
 	}
-	r := x.askMirror(ctx, e, k.String(), http.MethodGet)
-	switch v := r.verdict(); {
+	f := x.walk(func(e upstream.Entry) reply { return x.askMirror(ctx, e, k.String(), http.MethodGet) })
+	switch v := f.verdict(); {
+	case f.direct() && f.first != nil:
+		x.toOrigin(ctx, f)
+		return false
 	case v == NotFound:
 		x.noVersion(asked, versions)
 		return false
 	case v != Fine:
-		fix := ""
-		if r.fault != nil {
-			fix = r.fault.fix
-		}
-		x.beyond("resolve", v, nil, fix, "%s answers %s about %s", e, r, x.name())
+		x.beyond("resolve", v, f.passed, f.fix(x), "%s", f.about(x.name()))
 		return false
 	}
-	if is := infoVersion(r.body); is != x.version && isVersion(is) {
+	if is := infoVersion(f.body); is != x.version && isVersion(is) {
 		x.step("resolve", OK, nil, "%s is %s", x.version, is)
 		x.version = is
 	}

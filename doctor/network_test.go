@@ -26,7 +26,7 @@ type world struct {
 	o                                   doctor.Options
 	env                                 map[string]string
 	daemon                              doctor.Daemon
-	own, now                            doctor.GoEnv // without gomirror env, and as it is
+	own, now, builtin                   doctor.GoEnv // without gomirror env, as it is, Go's defaults
 	resolver                            *doctortest.Resolver
 	proxy                               *doctortest.Proxy
 	gitProxy                            string
@@ -47,7 +47,7 @@ func newWorld(t *testing.T) *world {
 		Now:    time.Now, GOOS: "linux",
 		Upstream: "https://mirror.example.com,direct",
 		Private:  []string{"github.com/acme"},
-		Go:       func() doctor.Go { return doctor.Go{Own: w.own, Now: w.now} },
+		Go:       func() doctor.Go { return doctor.Go{Own: w.own, Now: w.now, Builtin: w.builtin} },
 		Daemon:   func() doctor.Daemon { return w.daemon },
 		Dial:     lab.Dial, Lookup: lab.Lookup, Roots: lab.Roots(), HostsFile: lab.HostsFile,
 	}

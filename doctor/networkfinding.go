@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -119,7 +120,10 @@ func (n *network) blocks(v *visit, visits []*visit) bool {
 	works := func(e upstream.Entry) bool {
 		return slices.ContainsFunc(visits, func(o *visit) bool { return o.role == asMirror && o.entry == e && o.fault == nil })
 	}
-	passes := v.fault.kind == "404" || v.fault.kind == "410"
+	passes := false
+	if code, err := strconv.Atoi(v.fault.kind); err == nil {
+		passes = upstream.Passes(upstream.Entry{}, n.o.builtinList(), &upstream.StatusError{Code: code})
+	}
 	at := slices.Index(entries, v.entry)
 	for i, e := range entries {
 		if i < at && works(e) {

@@ -107,6 +107,20 @@ func (o *Options) Upstreams() string {
 	return ""
 }
 
+// builtinList reports whether that list is the go command's own default, which passes on
+// more errors than any list of the user's.
+func (o *Options) builtinList() bool {
+	set := o.Upstream
+	if d := o.Daemon(); d.Running {
+		for _, s := range d.Status.Settings {
+			if s.Name == "upstream" {
+				set = s.Value
+			}
+		}
+	}
+	return set == "" && o.Upstreams() == o.Go().Builtin.GOPROXY
+}
+
 // Daemon is the sidecar of this state folder, as a client finds it.
 type Daemon struct {
 	Addr    string       // host:port of this or the last start; "" if there never was one

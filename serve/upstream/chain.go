@@ -179,17 +179,21 @@ func (c *Chain) Fetch(ctx context.Context, req Request, sink Sink) error {
 }
 
 // passes reports whether the next entry is asked after an error of s.
-func (c *Chain) passes(s step, err error) bool {
+func (c *Chain) passes(s step, err error) bool { return Passes(s.Entry, c.deflt, err) }
+
+// Passes reports whether the entry behind e in a list is asked after an error of e.
+// builtin says that the list is the go command's own.
+func Passes(e Entry, builtin bool, err error) bool {
 	var invalid *cache.InvalidError
 	var contradiction *cache.ContradictionError
 	var status *StatusError
 	switch {
-	case s.FallBackOnError, errors.Is(err, fs.ErrNotExist):
+	case e.FallBackOnError, errors.Is(err, fs.ErrNotExist):
 		return true
 	case errors.As(err, &invalid), errors.As(err, &contradiction), errors.Is(err, io.ErrUnexpectedEOF),
 		errors.As(err, new(*refusedError)): // it redirects to where we do not go
 		return true
-	case c.deflt && errors.As(err, &status):
+	case builtin && errors.As(err, &status):
 		return status.Code == http.StatusForbidden || status.Code == http.StatusUnavailableForLegalReasons || status.Code >= 500
 	}
 	return false
