@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -128,12 +129,21 @@ func (e *Env) askGo(ctx context.Context, goTool string, o originals, extra ...st
 			environ = append(environ, name+"="+*o[name])
 		}
 	}
-	environ = append(environ, "GOTOOLCHAIN=local", "GOWORK=off")
-	out, err := e.Exec(ctx, "/", append(environ, extra...), goTool, "env", "-json")
+	out, err := e.Exec(ctx, "/", append(doctor.ForGo(environ), extra...), goTool, append([]string{"env", "-json"}, goEnvFields()...)...)
 	if err != nil {
 		return g, err
 	}
 	return g, json.Unmarshal(out, &g)
+}
+
+// goEnvFields are the variables that a GoEnv has. To tell all that there are go would
+// try out the C compiler, and fill its build cache with that.
+func goEnvFields() []string {
+	var names []string
+	for f := range reflect.TypeFor[doctor.GoEnv]().Fields() {
+		names = append(names, f.Name)
+	}
+	return names
 }
 
 // readGoEnvFile reads the file of `go env -w` as cmd/go/internal/cfg does.

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/mod/module"
 
+	"github.com/gomirror/gomirror/doctor"
 	"github.com/gomirror/gomirror/serve/upstream"
 )
 
@@ -63,8 +64,7 @@ func (e *Env) runGoEnv(ctx context.Context, o originals, extra ...string) (*goEn
 			environ = append(environ, name+"="+*value)
 		}
 	}
-	environ = append(environ, "GOTOOLCHAIN=local", "GOWORK=off")
-	environ = append(environ, extra...)
+	environ = append(doctor.ForGo(environ), extra...)
 	args := append([]string{"env", "-json"}, goVars()...)
 	args = append(args, "GOENV", "GOFLAGS", "GOMODCACHE", "GOVERSION")
 	out, err := e.Exec(ctx, "/", environ, goTool, args...)

@@ -69,6 +69,20 @@ func (m *machine) tree() string {
 	return m.run(`find state/gomirror cache/gomirror -type f ! -name '*.log' ! -name '*.log.gz' -printf '%p %s %m %T@\n' 2>/dev/null | sort; true`)
 }
 
+// TestWritesNothing has a home that nobody has used: a doctor leaves it so.
+func TestWritesNothing(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	list := func() string { return m.run("find . -printf '%p %s %m\n' | sort") }
+	before := list()
+	for _, args := range []string{"", "-v", "--json", "example.com/quote@v1.5.2", "--suggest", "--last", "- </dev/null"} {
+		m.tryRun("gomirror doctor --offline " + args)
+		if after := list(); after != before {
+			t.Fatalf("gomirror doctor %s leaves\n%swhere there was\n%s", args, after, before)
+		}
+	}
+}
+
 func TestNotRunning(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

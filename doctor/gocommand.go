@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"go/version"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -16,6 +17,14 @@ import (
 
 // setUp is what most faults in Go's variables end with.
 const setUp = `eval "$(gomirror env)"`
+
+// ForGo returns an environment in which the go command only tells things: it switches
+// to no other toolchain, reads no work space, and counts nobody's runs, for which it
+// would make files in the user's folder of settings.
+func ForGo(environ []string) []string {
+	return append(slices.Clone(environ), "GOTOOLCHAIN=local", "GOWORK=off",
+		"TEST_TELEMETRY_DIR="+filepath.Join(os.DevNull, "none")) // cmd/internal/telemetry/counter
+}
 
 // oldestGo is the first go command that knows "|" in GOPROXY (go.dev/doc/go1.15).
 const oldestGo = "go1.15"

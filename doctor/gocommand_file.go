@@ -62,7 +62,7 @@ func (o *Options) checkGOFLAGS(ctx context.Context) []Finding {
 		}
 	}
 	// go env says nothing of flags that every other command refuses.
-	_, err := o.Exec(ctx, "/", append(o.Environ(), "GOTOOLCHAIN=local", "GOWORK=off"), g.Path, "version")
+	_, err := o.Exec(ctx, "/", ForGo(o.Environ()), g.Path, "version")
 	flags := strings.Fields(g.Now.GOFLAGS)
 	kept := slices.DeleteFunc(slices.Clone(flags), func(f string) bool {
 		return strings.TrimLeft(f, "-") == "insecure" || err != nil && (!strings.HasPrefix(f, "-") || strings.Contains(err.Error(), f))
