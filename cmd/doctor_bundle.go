@@ -64,7 +64,7 @@ func newName(name string) string {
 // newBundle gathers what somebody who helps needs to know. Nothing in it names a
 // private module, and what can't be read is left out: it is part of the diagnosis.
 func newBundle(ctx context.Context, env *Env, look doctor.Options, doc doctorDoc, name string) (*bundleDoc, error) {
-	hide := newHider(env, look)
+	hide := newHider(env, look, doc.logins...)
 	b := &bundleDoc{File: name}
 	add := func(name, what string, content []byte) {
 		if text := hide.text(string(content)); text != "" {

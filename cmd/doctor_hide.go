@@ -20,6 +20,7 @@ import (
 type hider struct {
 	rules []hideRule
 	words map[string]string // by what stood there, in lower case
+	home  string            // "" if it is none to hide
 }
 
 // hideRule finds names of one kind.
@@ -35,11 +36,12 @@ var (
 	bareUserinfo = regexp.MustCompile(`\b[^/\s"'=,|@:]+:[^/\s"',|]+@`)
 )
 
-// newHider goes by all patterns that anything here treats as private, and by the
-// tokens: their owners and logins are names, too.
-func newHider(env *Env, look doctor.Options) *hider {
+// newHider goes by all patterns that anything here treats as private, by the hosts of
+// the user's own proxies, and by the tokens: their owners and logins are names, too, and
+// so are those that GitHub tells.
+func newHider(env *Env, look doctor.Options, logins ...string) *hider {
 	g, status := look.Go(), look.Daemon().Status
-	h := &hider{words: map[string]string{}}
+	h := &hider{words: map[string]string{}, home: xdg.Home}
 	lists := []string{env.Getenv("GOPRIVATE"), env.Getenv("GONOPROXY"), env.Getenv("GONOSUMDB"),
 		env.Getenv("GOMIRROR_PRIVATE"), env.Getenv("GOMIRROR_NETWORK_HOSTS")}
 	named := []string{env.Getenv("GOINSECURE"), env.Getenv("GOVCS")}
@@ -58,7 +60,7 @@ func newHider(env *Env, look doctor.Options) *hider {
 	if look.SettingsErr != nil {
 		all = unite(all, salvage(look.ConfigFile))
 	}
-	var owners, hosts, logins []string
+	owners, hosts := []string(nil), proxyHosts(env, look)
 	entries, _ := look.Tokens.Places() // which A01 tells about
 	for _, e := range entries {
 		all = append(all, strings.TrimSuffix(e.Place.String(), "/"+e.Owner)+"/"+e.Owner)
@@ -239,10 +241,11 @@ func (h *hider) text(s string) string {
 	for _, rule := range h.rules {
 		s = rule.found.ReplaceAllStringFunc(s, func(name string) string { return h.word(rule.kind, name) })
 	}
-	if home := xdg.Home; home != "" && home != string(filepath.Separator) {
-		s = strings.ReplaceAll(s, home, "~")
+	if h.home == "" || h.home == string(filepath.Separator) {
+		return s
 	}
-	return s
+	// In JSON, and with quotes, a backslash is two.
+	return strings.NewReplacer(h.home, "~", strings.ReplaceAll(h.home, `\`, `\\`), "~", strings.ReplaceAll(h.home, `\`, "/"), "~").Replace(s)
 }
 
 // word returns what stands for a name.

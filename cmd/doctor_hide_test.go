@@ -9,13 +9,13 @@ import (
 )
 
 // hiderOf returns a hider for an environment and options that may be nearly empty.
-func hiderOf(vars map[string]string, look doctor.Options) *hider {
+func hiderOf(vars map[string]string, look doctor.Options, logins ...string) *hider {
 	look.Tokens = credential.New(credential.Options{})
 	if look.Go == nil {
 		look.Go = func() doctor.Go { return doctor.Go{} }
 	}
 	look.Daemon = func() doctor.Daemon { return doctor.Daemon{} }
-	return newHider(&Env{Getenv: func(name string) string { return vars[name] }}, look)
+	return newHider(&Env{Getenv: func(name string) string { return vars[name] }}, look, logins...)
 }
 
 // TestUserinfo has passwords with what else ends one.
@@ -98,5 +98,32 @@ func TestHideNamed(t *testing.T) {
 				t.Errorf("what is public becomes %q", got)
 			}
 		})
+	}
+}
+
+// TestHideOfTheUser has what names a user and a company without being a module.
+func TestHideOfTheUser(t *testing.T) {
+	builtin := doctor.GoEnv{GOPROXY: "https://modules.example.net,direct"}
+	hide := hiderOf(map[string]string{"HTTPS_PROXY": "http://u:p@wp.canary.example:3128", "no_proxy": "localhost,127.0.0.1,.inner.canary,10.0.0.0/8", "ALL_PROXY": "socks.canary.example:1"}, doctor.Options{
+		Upstream: "https://u:p/w@goproxy.canary.example/x|direct",
+		Go: func() doctor.Go {
+			return doctor.Go{Now: doctor.GoEnv{GOPROXY: "http://127.0.0.1:1,https://u:p@nexus.canary.org,https://modules.example.net,direct"}, Builtin: builtin}
+		},
+	}, "canary-ann")
+	hide.home = `C:\Users\canary`
+	for _, test := range []struct{ text, want string }{
+		{"github.com knows the token as Canary-Ann", "github.com knows the token as PRIVATE-login-1"},
+		{"dial goproxy.canary.example: refused", "dial PRIVATE-host-2: refused"},
+		{"https://nexus.canary.org/a", "https://PRIVATE-host-3/a"},
+		{"proxy wp.canary.example:3128", "proxy PRIVATE-host-4:3128"},
+		{"git.inner.canary, 10.0.0.0/8", "git.PRIVATE-host-5, 10.0.0.0/8"},
+		{"socks.canary.example:1", "PRIVATE-host-6:1"},
+		{"https://modules.example.net and http://127.0.0.1:1", "https://modules.example.net and http://127.0.0.1:1"},
+		{`{"dir": "C:\\Users\\canary\\go"}`, `{"dir": "~\\go"}`},
+		{`C:\Users\canary\go C:/Users/canary/go`, `~\go ~/go`},
+	} {
+		if got := hide.text(test.text); got != test.want {
+			t.Errorf("got  %q\nwant %q", got, test.want)
+		}
 	}
 }

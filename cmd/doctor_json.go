@@ -14,6 +14,8 @@ type doctorDoc struct {
 	Summary       doctorSummary `json:"summary"`
 	Checks        []checkDoc    `json:"checks"`
 	Bundle        *bundleDoc    `json:"bundle,omitempty"`
+
+	logins []string // that are in the findings
 }
 
 // checkDoc is what came of one check.
@@ -49,6 +51,9 @@ func newDoctorDoc(results []doctor.Result, sum doctorSummary) doctorDoc {
 		check := checkDoc{ID: r.ID, Section: r.Section, Status: r.Worst(), TookMS: r.Took.Milliseconds(), Findings: []findingDoc{}}
 		for _, f := range r.Findings {
 			check.Findings = append(check.Findings, newFindingDoc(f))
+			if f.Login != "" {
+				doc.logins = append(doc.logins, f.Login)
+			}
 		}
 		doc.Checks = append(doc.Checks, check)
 	}

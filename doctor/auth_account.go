@@ -28,7 +28,9 @@ func (w *wallet) checkAccounts(ctx context.Context) []Finding {
 		case h.account.Login == "":
 			findings = append(findings, say(OK, "", "%s knows the token of %s", h.place.Host, h.place)...)
 		default:
-			findings = append(findings, say(OK, "", "%s knows the token of %s as %s", h.place.Host, h.place, h.account.Login)...)
+			known := say(OK, "", "%s knows the token of %s as %s", h.place.Host, h.place, h.account.Login)
+			known[0].Login = h.account.Login
+			findings = append(findings, known...)
 		}
 	}
 	if len(findings) == 0 && unread > 0 {

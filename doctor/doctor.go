@@ -48,6 +48,7 @@ type Finding struct {
 	Legs   []Leg    // of a connection, in the order in which they were made; may be nil
 
 	Upstream string // whose legs these are, without password; "" if it is no upstream
+	Login    string // the user's name on a host, where the text has it: a bundle hides it
 }
 
 // Leg is a part of a connection and how long it took.

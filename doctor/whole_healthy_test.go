@@ -3,6 +3,9 @@
 package doctor_test
 
 import (
+	"archive/zip"
+	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -83,7 +86,7 @@ func testHealthy(t *testing.T) {
 			w.run("rm -r .config state .local/state/gomirror/credentials.json 2>&1 || true")
 			w.vars["CI"], w.vars["GITHUB_TOKEN"], w.vars["GOMIRROR_GITHUB_TOKEN"] = "true", other, canary
 			w.vars["GOMIRROR_PRIVATE"] = "github.com/acme"
-		}, nil},
+		}, (*whole).bundleNames},
 		{"proxy of a company", func(w *whole) {
 			corp := w.lab.Host("goproxy.corp.example.com")
 			corp.Serve(answer(404, "text/plain", "not one of ours"))
@@ -119,6 +122,28 @@ func testHealthy(t *testing.T) {
 				t.Errorf("the password is told: %s", said)
 			}
 		})
+	}
+}
+
+// bundleNames has a bundle name nobody, though GitHub has told a name that is stored
+// nowhere here.
+func (w *whole) bundleNames() {
+	w.t.Helper()
+	w.tryRun("gomirror doctor --bundle b.zip")
+	archive, err := zip.OpenReader(w.path("b.zip"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer archive.Close()
+	for _, file := range archive.File {
+		f, err := file.Open()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		text, err := io.ReadAll(f)
+		if err != nil || regexp.MustCompile(`\b(ann|acme)\b|mirror\.example\.com`).Match(text) {
+			w.t.Errorf("%s (%v):\n%s", file.Name, err, text)
+		}
 	}
 }
 
