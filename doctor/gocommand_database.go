@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/sumdb/note"
@@ -24,8 +25,13 @@ func (o *Options) checkDatabase(g Go) []Finding {
 	if name == "off" {
 		return say(OK, "", "GOSUMDB=off: go asks no checksum database")
 	}
-	plan := o.Plan()
+	// Not of GONOPROXY alone: who sets that may want checksums of public forks.
+	secret := slices.Concat(o.Private, listed(g.Own.GOPRIVATE), o.Daemon().Status.Unasked)
+	slices.Sort(secret)
+	plan, told := o.Plan(), uncovered(slices.Compact(secret), listed(g.Now.GONOSUMDB))
 	switch {
+	case len(told) > 0 && (plan.Err != nil || !namesUs(g.Now.GOPROXY)):
+		return say(Fail, o.setUpFix(), "GONOSUMDB=%s lacks %s, so go names private modules to %s", g.Now.GONOSUMDB, strings.Join(told, ", "), database(name))
 	case !namesUs(g.Now.GOPROXY):
 		return say(Skipped, "", "go does not ask gomirror, see E03")
 	case plan.Err != nil:

@@ -49,7 +49,8 @@ func namesUs(goproxy string) bool { return slices.ContainsFunc(entries(goproxy),
 // setUpFix is [setUp] with what has to be done before, so that it prints something.
 func (o *Options) setUpFix() string {
 	if err := o.Plan().Err; err != nil {
-		return o.inBackground(hintOf(err, "gomirror status")) + " && " + setUp
+		fix := strings.Replace(hintOf(err, "gomirror status"), plainRestart, o.restart("upstream"), 1)
+		return o.inBackground(fix) + " && " + setUp
 	}
 	return setUp
 }
