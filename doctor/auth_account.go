@@ -66,7 +66,7 @@ func (w *wallet) judgeDenial(h *heldToken) []Finding {
 	case github.Unreachable:
 		return say(Warn, "gomirror doctor --only N01", "%s can't be asked about the token, for %s: %v", h.place.Host, layerOf(access.Err), access.Err)
 	}
-	fix := access.Hint()
+	fix := runnable(w.o.GOOS, access.Hint())
 	switch {
 	case h.source == ownVariable && w.stores(h.place.Host):
 		fix = "unset " + ownVariable
@@ -129,9 +129,9 @@ func (w *wallet) checkRights(ctx context.Context) []Finding {
 	}
 	for _, p := range w.probe(ctx) {
 		if access, ok := errors.AsType[*github.AccessError](p.err); ok && access.Lacks != "" {
-			fix := "open " + newToken(p.held) + " and then: " + login(p.held.place)
-			if access.URL != "" {
-				fix = "open " + access.URL + " and give it " + access.Lacks
+			fix := w.otherToken(p.held)
+			if access.URL != "" { // where this one can be given what it lacks
+				fix = browse(w.o.GOOS, access.URL)
 			}
 			findings = append(findings, say(Fail, fix, "%v", access)...)
 		}
@@ -151,10 +151,7 @@ func tokens(n int) string {
 
 // judgeRights returns what is wrong with the scopes and the end of a token.
 func (w *wallet) judgeRights(h *heldToken) []Finding {
-	fix := "open " + newToken(h) + " and then: " + login(h.place)
-	if h.source == ownVariable {
-		fix = "open " + newToken(h) + " and then: export " + ownVariable + "=…"
-	}
+	fix := w.otherToken(h)
 	now := w.o.Now()
 	switch left := h.account.Expires.Sub(now); {
 	case h.account.Lacks() != "":
@@ -164,6 +161,15 @@ func (w *wallet) judgeRights(h *heldToken) []Finding {
 		return say(Warn, fix, "the token of %s expires on %s", h.place, h.account.Expires.Local().Format(time.DateTime))
 	}
 	return nil
+}
+
+// otherToken makes a token with the right boxes ticked, and takes it for the one held.
+func (w *wallet) otherToken(h *heldToken) string {
+	fix := browse(w.o.GOOS, newToken(h)) + "; "
+	if h.source == ownVariable { // which goes before what is stored
+		fix += w.o.unsetInShell(ownVariable) + "; "
+	}
+	return fix + login(h.place)
 }
 
 // newToken is the page that makes a token, with the right boxes ticked.

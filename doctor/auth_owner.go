@@ -162,7 +162,7 @@ func (w *wallet) judgeOwner(p probe) []Finding {
 	}
 	for org, url := range p.held.account.SSO {
 		if strings.EqualFold(org, p.place.Owner) {
-			return say(Fail, "open "+url+" and then again", "the organisation %s wants the token authorised for its single sign-on", org)
+			return say(Fail, browse(w.o.GOOS, url), "the organisation %s wants the token authorised for its single sign-on", org)
 		}
 	}
 	if p.blind {
@@ -182,5 +182,5 @@ func (w *wallet) judgeOwner(p probe) []Finding {
 	case github.Unreachable:
 		return say(Warn, "gomirror doctor --only N01", "%s can't be asked, for %s: %v", p.place.Host, layerOf(access.Err), access.Err)
 	}
-	return say(Fail, access.Hint(), "%v", access)
+	return say(Fail, runnable(w.o.GOOS, access.Hint()), "%v", access)
 }

@@ -198,7 +198,7 @@ func TestTokens(t *testing.T) {
 		{"single sign-on", func(a *ann) {
 			a.hub.Account(canary, githosttest.Account{Login: "ann", Scopes: []string{"repo"}, Sees: sees,
 				SSO: map[string]string{"acme": "https://github.com/orgs/acme/sso?authorization_request=1"}})
-		}, []string{"A04 fail the organisation acme wants -> open https://github.com/orgs/acme/sso"}, nil},
+		}, []string{"A04 fail the organisation acme wants -> https://github.com/orgs/acme/sso"}, nil},
 		{"another's", func(a *ann) { a.hub.Account(canary, githosttest.Account{Login: "ann", Scopes: []string{"repo"}}) },
 			[]string{"A04 warn sees no repository of github.com/acme -> gomirror auth login --owner acme"}, nil},
 		{"no such repository", func(a *ann) { a.o.Private = []string{"github.com/acme/none"} },
@@ -207,7 +207,7 @@ func TestTokens(t *testing.T) {
 		{"a fine-grained token without contents", func(a *ann) {
 			a.store("", "github_pat_finefinefinefine")
 			a.hub.Account("github_pat_finefinefinefine", githosttest.Account{Login: "ann", Sees: sees, NoContents: true})
-		}, []string{"A03 fail it lacks the permission Contents: read-only -> open https://github.com/settings/personal-access-tokens"},
+		}, []string{"A03 fail it lacks the permission Contents: read-only -> https://github.com/settings/personal-access-tokens"},
 			func(a *ann) {
 				a.hub.Account("github_pat_finefinefinefine", githosttest.Account{Login: "ann", Sees: sees})
 			}},

@@ -3,6 +3,7 @@ package doctor
 import (
 	"cmp"
 	"regexp"
+	"runtime"
 	"slices"
 
 	"golang.org/x/mod/module"
@@ -11,7 +12,10 @@ import (
 )
 
 // command is a next step that can be copied. Others are advice.
-var command = regexp.MustCompile(`^(gomirror|go|git|eval|export|unset|chmod|sleep|curl|open|ssh-add|systemctl|sudo) `)
+var command = regexp.MustCompile(`^(gomirror|go|git|eval|export|unset|chmod|sleep|curl|open|xdg-open|ssh-add|systemctl|sudo) `)
+
+// goSumSays is of a checksum that go.sum has and nobody else.
+var goSumSays = regexp.MustCompile(`(?m)^\s*go\.sum:\s+h1:|recorded in go\.sum`)
 
 // ExplainFailure retells a failure that a sidecar remembers.
 func ExplainFailure(f serve.Failure) Explanation {
@@ -22,7 +26,7 @@ func ExplainFailure(f serve.Failure) Explanation {
 	mod := module.Version{Path: f.Module, Version: f.Version}
 	fix := fixOf(v, Target{Path: f.Module, Version: f.Version}.String())
 	if command.MatchString(f.Hint) {
-		fix = f.Hint
+		fix = runnable(runtime.GOOS, f.Hint)
 	}
 	return Explanation{Module: mod.Path, Version: mod.Version, Verdict: v, Text: printableText(f.Text), Fix: fix, Steps: []Step{}}
 }
@@ -60,6 +64,12 @@ func ExplainComplaint(c Complaint, live Explanation) Explanation {
 	case live.Verdict == Fine && (c.Verdict.network() || c.Verdict.NeedsAuth() || c.Verdict == NotRunning || c.Verdict == NoAccess):
 		said.Fix = "go mod download " + Target{Path: live.Module, Version: live.Version}.String()
 		said.Text += "; it can be pulled by now"
+		return said
+	case live.Verdict == Fine && c.Verdict == ChecksumMismatch && live.Version != "" && goSumSays.MatchString(c.Text):
+		said.Fix = dropSum(live.Module, live.Version) // all others agree
+		return said
+	case live.Verdict == Fine && c.Verdict == ChecksumMismatch:
+		said.Fix = "go mod download " + Target{Path: live.Module, Version: live.Version}.String()
 		return said
 	case live.Verdict == Fine, live.Verdict == OfflineMode:
 		return said

@@ -2,9 +2,12 @@ package doctor
 
 import (
 	"regexp"
+	"runtime"
 	"strings"
 
 	"golang.org/x/mod/module"
+
+	"github.com/gomirror/gomirror/cache"
 )
 
 var (
@@ -48,7 +51,7 @@ func goGet(path, version string) string {
 func fixOfText(c Complaint) string {
 	name := Target{Path: c.Module, Version: c.Version}.String()
 	if m := tryLine.FindStringSubmatch(c.Text); m != nil && ours(m[1], name) {
-		return m[1]
+		return runnable(runtime.GOOS, m[1])
 	}
 	switch c.Verdict {
 	case CaseMismatch, PathMismatch, MajorSuffix:
@@ -109,8 +112,16 @@ func fixOf(v Verdict, name string) string {
 		return "sleep 60"
 	case NetDNS, NetTCP, NetTLS, NetProxy, UpstreamError:
 		return "gomirror doctor --only network"
-	case ChecksumMismatch, ZipInvalid:
-		return "go clean -modcache"
+	case ChecksumMismatch:
+		if name == "" {
+			return "go mod verify"
+		}
+	case ZipInvalid:
+		modPath, version, _ := strings.Cut(name, "@")
+		if k, err := cache.NewKey(modPath, version, cache.Zip); err == nil && plainWord.MatchString(name) {
+			return dropZip(runtime.GOOS, k)
+		}
+		return "go mod verify"
 	case LeakRisk:
 		return setUp
 	case Moved:

@@ -214,6 +214,6 @@ func (x *explainer) accessFix(e *github.AccessError) string {
 	case e.Kind == github.Unreachable:
 		return "gomirror doctor --only network"
 	default:
-		return hint
+		return runnable(x.o.GOOS, hint)
 	}
 }

@@ -92,7 +92,7 @@ func (o *Options) installGit() string {
 	case "windows":
 		return "winget install --id Git.Git"
 	}
-	return "install git"
+	return o.program("git")
 }
 
 func (o *Options) upgradeGit() string {
@@ -102,7 +102,7 @@ func (o *Options) upgradeGit() string {
 	case "windows":
 		return "git update-git-for-windows"
 	}
-	return "upgrade git"
+	return o.program("git")
 }
 
 var gitVersionForm = regexp.MustCompile(`^git version (\d+(?:\.\d+)+)`)

@@ -290,7 +290,7 @@ func TestAnswerFaults(t *testing.T) {
 		{"redirect into the own network", func(w *world) { w.mirror.Serve(redirect("https://10.0.0.7/x")) },
 			[]string{"redirects to 10.0.0.7, an address inside your network"}, "gomirror config set network.hosts 10.0.0.7", false},
 		{"github.com is out of order", func(w *world) { w.github.Serve(answer(503, "text/plain", "")) },
-			[]string{"github.com is out of order (503 Service Unavailable)"}, "gomirror doctor --only N01", false},
+			[]string{"github.com is out of order (503 Service Unavailable)"}, "sleep 60; gomirror doctor --only N01", false},
 	} {
 		t.Run(f.name, f.run)
 	}

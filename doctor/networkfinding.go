@@ -159,14 +159,33 @@ func (n *network) way(v *visit, visits []*visit) string {
 		}
 		return fix
 	case v.fault.kind == "name" || v.fault.kind == "page":
-		return browse(n.o.GOOS) + " http://" + v.url.Host + "/"
-	case v.fault.layer == "tcp" || v.fault.layer == "dns" || v.fault.layer == "tls":
+		return browse(n.o.GOOS, "http://"+v.url.Host+"/")
+	case v.fault.layer == "http":
+		if v.role == asMirror || v.role == asTarget {
+			return n.setUpstream("LIST")
+		}
+		return lookAgain
+	case loopbackHost(v.url.Hostname()): // which nobody reaches by a proxy
+		return n.setUpstream(n.without(v))
+	case v.proxy == nil:
 		return n.restarted("export HTTPS_PROXY=http://PROXY:PORT")
+	case v.role == asMirror:
+		return n.setUpstream(n.without(v))
 	}
-	if v.role == asMirror || v.role == asTarget {
-		return n.setUpstream("LIST")
+	return lookAgain // the proxy is as good as any other
+}
+
+// without is the list of upstreams less one of them; git hosts where that was all.
+func (n *network) without(v *visit) string {
+	entries, err := upstream.ParseList(n.upstreams())
+	if err != nil {
+		return "direct"
 	}
-	return "gomirror doctor --only N01"
+	entries = slices.DeleteFunc(entries, func(e upstream.Entry) bool { return e.URL == v.entry.URL })
+	if len(entries) == 0 || entries[0].URL == "off" {
+		return "direct"
+	}
+	return joinEntries(entries, func(e upstream.Entry) string { return e.URL })
 }
 
 // The go command's database and the second address that it knows for it
@@ -175,18 +194,6 @@ const (
 	goDatabase      = "sum.golang.org"
 	goDatabaseAlias = "sum.golang.google.cn"
 )
-
-// browse is the command that opens a page: where a network wants a sign-in, a plain
-// http address leads to it.
-func browse(goos string) string {
-	switch goos {
-	case "darwin":
-		return "open"
-	case "windows":
-		return "start"
-	}
-	return "xdg-open"
-}
 
 // detail is what was seen on the way, for who wants to know more.
 func (n *network) detail(ctx context.Context, v *visit) (lines []string) {

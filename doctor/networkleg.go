@@ -12,10 +12,14 @@ import (
 // traced has v note how far a request comes: what fails is the leg under way.
 func (v *visit) traced(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		TLSHandshakeStart:    func() { v.enter("tls") },
-		TLSHandshakeDone:     func(_ tls.ConnectionState, err error) { v.leave("tls", err) },
-		WroteRequest:         func(httptrace.WroteRequestInfo) { v.enter("first byte") },
-		GotFirstResponseByte: func() { v.leave("first byte", nil) },
+		TLSHandshakeStart: func() { v.enter("tls") },
+		TLSHandshakeDone:  func(_ tls.ConnectionState, err error) { v.leave("tls", err) },
+		WroteRequest:      func(httptrace.WroteRequestInfo) { v.enter("first byte") },
+		GotFirstResponseByte: func() {
+			if ctx.Err() == nil { // a host may answer to our leaving
+				v.leave("first byte", nil)
+			}
+		},
 	})
 }
 

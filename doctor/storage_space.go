@@ -67,7 +67,7 @@ func (o *Options) space(dir string) (Space, error) {
 func (o *Options) judgeSpace(dir string, s Space) []Finding {
 	fix := "gomirror config set cache.dir DIR; " + o.restart("cache.dir")
 	if dir == o.StateDir {
-		fix = "df -h " + quoted(dir) + ", and make space there"
+		fix = "go clean -cache" // most often the largest thing there that can be made again
 	}
 	tight := min(max(tightBytes, s.Total/tightShare), tightMost)
 	switch {

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -157,7 +156,7 @@ func authFaults() []fault {
 		{"GitHub 401", is(func(a *githosttest.Account) { a.Bad = true }), "A02 fail does not accept the token -> gomirror auth login", nil, false},
 		{"GitHub 403, single sign-on", is(func(a *githosttest.Account) {
 			a.SSO = map[string]string{"acme": "https://github.com/orgs/acme/sso?authorization_request=1"}
-		}), "A04 fail authorised for its single sign-on -> open https://github.com/orgs/acme/sso", nil, false},
+		}), "A04 fail authorised for its single sign-on -> https://github.com/orgs/acme/sso", nil, false},
 		{"GitHub 403, limit", is(func(a *githosttest.Account) { a.RateReset = time.Now().Add(time.Hour) }), "A02 warn answers no more requests -> wait until", nil, false},
 		{"GitHub 429", func(w *whole) {
 			w.hub.Intercept(func(rw http.ResponseWriter, r *http.Request) bool {
@@ -195,6 +194,11 @@ func (w *whole) suffer(faults ...fault) {
 		want, may = append(want, wanted(f.want)), append(may, f.also...)
 	}
 	got, wrong := w.alarms(want, may)
+	for _, c := range got {
+		if !readable(c.fix) {
+			w.t.Errorf("no shell reads the fix %s", c.fix)
+		}
+	}
 	for _, c := range want {
 		if !slices.ContainsFunc(got, func(g complaint) bool { return g.meets(c) }) {
 			w.t.Errorf("got  %v\nwant %s", got, c)
@@ -208,21 +212,6 @@ func (w *whole) suffer(faults ...fault) {
 	}
 	i := slices.IndexFunc(got, func(c complaint) bool { return c.meets(want[0]) })
 	w.cure(got[i])
-}
-
-// freeze stops gomirror, and waits until all of its threads have heard of it, where the
-// system tells.
-func (w *whole) freeze() {
-	w.t.Helper()
-	pid := w.pid()
-	kill(w.t, pid, syscall.SIGSTOP)
-	w.await(func() bool {
-		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
-		return !slices.ContainsFunc(threads, func(name string) bool {
-			text, err := os.ReadFile(name)
-			return err == nil && !strings.Contains(string(text), ") T ")
-		})
-	})
 }
 
 // alarms returns what the doctor complains of, and what of that is neither wanted nor may

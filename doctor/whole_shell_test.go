@@ -4,8 +4,12 @@ package doctor_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/gomirror/gomirror/doctor"
@@ -50,6 +54,21 @@ func shellFaults() []fault {
 			w.fix(`eval "$(gomirror env)"`)
 		}, "D04 warn has changed since -> gomirror stop; GOMIRROR_NETWORK_HOSTS=git.corp.example gomirror serve --background --private github.com/acme,git.corp.example/team", nil, true},
 	}
+}
+
+// freeze stops gomirror, and waits until all of its threads have heard of it, where the
+// system tells.
+func (w *whole) freeze() {
+	w.t.Helper()
+	pid := w.pid()
+	kill(w.t, pid, syscall.SIGSTOP)
+	w.await(func() bool {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		return !slices.ContainsFunc(threads, func(name string) bool {
+			text, err := os.ReadFile(name)
+			return err == nil && !strings.Contains(string(text), ") T ")
+		})
+	})
 }
 
 // status is what a sidecar says it goes by.

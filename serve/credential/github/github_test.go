@@ -323,7 +323,7 @@ func TestHeld(t *testing.T) {
 			"github.com/acme/x does not exist, or the token may not see it: github.com tells neither apart", "gomirror auth login --owner acme"},
 		{"of the environment", github.BadToken, "GOMIRROR_GITHUB_TOKEN", time.Time{}, github.BadToken,
 			"github.com does not accept the token: it was revoked, has expired or is mistyped",
-			"export GOMIRROR_GITHUB_TOKEN=… with another token, which goes before every stored one"},
+			"unset GOMIRROR_GITHUB_TOKEN; gomirror auth login"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

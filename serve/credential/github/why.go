@@ -107,7 +107,7 @@ func (e *AccessError) Hint() string {
 	case e.URL != "":
 		return "open " + e.URL + " and then again"
 	case e.Source == "GOMIRROR_GITHUB_TOKEN":
-		return "export GOMIRROR_GITHUB_TOKEN=… with another token, which goes before every stored one"
+		return "unset GOMIRROR_GITHUB_TOKEN; " + e.login() // it goes before every stored one
 	}
 	return e.login()
 }
