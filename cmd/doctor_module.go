@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/term"
 
 	"github.com/gomirror/gomirror/doctor"
 	"github.com/gomirror/gomirror/serve"
@@ -101,6 +104,9 @@ func (e *Env) lookToExplain(ctx context.Context, opts doctorOptions) (doctor.Opt
 // runDoctorRead explains what go printed. It reads to the end first: in a pipe go is
 // still at work.
 func runDoctorRead(ctx context.Context, env *Env, opts doctorOptions) error {
+	if in, ok := env.Stdin.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
+		env.note("waiting for what go printed; mostly it comes by a pipe: go build 2>&1 | gomirror doctor -")
+	}
 	complaints, err := doctor.ReadGoOutput(env.Stdin)
 	if err != nil {
 		return fmt.Errorf("read what go printed: %w", err)
@@ -114,7 +120,7 @@ func runDoctorRead(ctx context.Context, env *Env, opts doctorOptions) error {
 	looked := make(map[string]doctor.Explanation)
 	var all []doctor.Explanation
 	for i, c := range complaints {
-		sheet.said(i, c.Text)
+		sheet.said(i, c.FirstWords())
 		target := doctor.Target{Path: c.Module, Version: c.Version}
 		live, known := looked[target.String()]
 		if !known && c.Telling() && len(looked) < liveLimit {

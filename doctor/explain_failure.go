@@ -65,6 +65,11 @@ func ExplainComplaint(c Complaint, live Explanation) Explanation {
 		said.Fix = "go mod download " + Target{Path: live.Module, Version: live.Version}.String()
 		said.Text += "; it can be pulled by now"
 		return said
+	case badRequire.MatchString(c.Text): // go get would not do: go can't read the file
+		if live.Verdict == Fine && live.Module == c.Module && live.Version != c.Version {
+			said.Fix = inGoMod(c.Module, c.Version, live.Module, live.Version) // +incompatible
+		}
+		return said
 	case live.Verdict == Fine && c.Verdict == ChecksumMismatch && live.Version != "" && goSumSays.MatchString(c.Text):
 		said.Fix = dropSum(live.Module, live.Version) // all others agree
 		return said

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"golang.org/x/mod/module"
+	"golang.org/x/mod/semver"
 
 	"github.com/gomirror/gomirror/cache"
 )
@@ -47,6 +48,19 @@ func goGet(path, version string) string {
 	return "go get " + target
 }
 
+// inGoMod is the command that requires another version in a go.mod that go itself can't
+// read any more; "" if a shell might take the names for more.
+func inGoMod(path, version, newPath, newVersion string) string {
+	was, is := path+" "+version, newPath+" "+newVersion
+	if !plainWord.MatchString(strings.ReplaceAll(was+is, " ", "")) {
+		return ""
+	}
+	if runtime.GOOS == "windows" {
+		return "notepad go.mod"
+	}
+	return "sed -i.bak 's|" + was + "|" + is + "|' go.mod && go mod tidy"
+}
+
 // fixOfText is the one command for what go complains of, as far as its text tells.
 func fixOfText(c Complaint) string {
 	name := Target{Path: c.Module, Version: c.Version}.String()
@@ -55,6 +69,9 @@ func fixOfText(c Complaint) string {
 	}
 	switch c.Verdict {
 	case CaseMismatch, PathMismatch, MajorSuffix:
+		if m := badRequire.FindStringSubmatch(c.Text); m != nil {
+			return inGoMod(m[1], m[2], m[1]+"/"+semver.Major(m[2]), m[2])
+		}
 		if m := declared.FindStringSubmatch(c.Text); m != nil {
 			return goGet(m[1], c.Version)
 		}
@@ -64,6 +81,9 @@ func fixOfText(c Complaint) string {
 	case GoTooOld:
 		if m := wantedGo.FindStringSubmatch(c.Text); m != nil {
 			return "go get go@" + m[1]
+		}
+		if strings.Contains(c.Text, "toolchain not available") { // so no go command can load the go.mod that wants it
+			return `GOTOOLCHAIN=local go mod edit -toolchain=none -go="$(GOTOOLCHAIN=local go env GOVERSION | sed 's/^go//')"`
 		}
 	case GoSettings:
 		return fixOfSetting(c.Text)

@@ -2,9 +2,9 @@ package doctor
 
 import (
 	"bufio"
-	"encoding/json"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/module"
@@ -43,7 +43,12 @@ var (
 	// progress is no complaint.
 	progress = regexp.MustCompile(`^(?:go: (?:downloading|extracting|finding|found|added|upgraded|downgraded|removed|creating|to add|selected|switching|upgrading)\b|#|ok\s|\?\s|PASS|FAIL\b|---)`)
 
-	place      = regexp.MustCompile(`^[^\s:]+\.go:\d+(?::\d+)?: `)
+	place = regexp.MustCompile(`^[^\s:]+\.go:\d+(?::\d+)?: `)
+
+	// badRequire is a line of go.mod whose path and version do not go together, so that
+	// go reads nothing of the file.
+	badRequire = regexp.MustCompile(`go\.mod:\d[\d:]*: require (\S+): version "(v[\w.+-]+)" invalid: should be`)
+
 	serverText = regexp.MustCompile(`\n\s*server response:`)
 )
 
@@ -64,6 +69,19 @@ func ReadGoOutput(r io.Reader) ([]Complaint, error) {
 	}
 	var block strings.Builder
 	end := func() { add(block.String()); block.Reset() }
+	read := func(line string) {
+		switch {
+		case progress.MatchString(line), ended.MatchString(line):
+			end()
+		case newComplaint.MatchString(line):
+			end()
+			fallthrough
+		case block.Len() > 0 && block.Len() < textLimit && !member.MatchString(line):
+			block.WriteString(line + "\n")
+		case block.Len() == 0 && isAround(line):
+			block.WriteString(line + "\n")
+		}
+	}
 	lines := bufio.NewReader(io.LimitReader(r, outputLimit))
 	for {
 		line, err := lines.ReadString('\n')
@@ -71,19 +89,14 @@ func ReadGoOutput(r io.Reader) ([]Complaint, error) {
 			return nil, err
 		}
 		line = strings.TrimRight(strings.TrimPrefix(strings.ToValidUTF8(line, "?"), "\ufeff"), "\r\n")
-		switch said, isJSON := jsonError(line); {
-		case isJSON:
+		switch said, isError, isOutput := decoded(line); {
+		case isError:
 			end()
 			add(said)
-		case progress.MatchString(line):
-			end()
-		case newComplaint.MatchString(line):
-			end()
-			fallthrough
-		case block.Len() > 0 && block.Len() < textLimit:
-			block.WriteString(line + "\n")
-		case block.Len() == 0 && verdictOfText(line) != Unknown:
-			block.WriteString(line + "\n") // in the words of a tool around go
+		case isOutput:
+			read(said)
+		default:
+			read(line)
 		}
 		if err == io.EOF {
 			break
@@ -93,36 +106,30 @@ func ReadGoOutput(r io.Reader) ([]Complaint, error) {
 	return known(all), nil
 }
 
-// known drops what says nothing of a pull, such as a type error, if anything else does.
+// known drops what says nothing of a pull if anything else does. Where nothing does, go
+// has failed all the same.
 func known(all []Complaint) []Complaint {
-	var some []Complaint
-	for _, c := range all {
-		if c.Verdict != Unknown {
-			some = append(some, c)
-		}
+	some := slices.DeleteFunc(slices.Clone(all), func(c Complaint) bool { return c.Verdict == Unknown })
+	if len(some) > 0 {
+		return some
 	}
-	return some
+	return slices.DeleteFunc(all, func(c Complaint) bool { return !ownFault.MatchString(c.Text) })
 }
 
-// jsonError reads `"Error": "…"` out of the output of -json flags.
-func jsonError(line string) (string, bool) {
-	rest, ok := strings.CutPrefix(strings.TrimSpace(line), `"Error":`)
-	if !ok {
-		return "", false
-	}
-	var said string
-	err := json.Unmarshal([]byte(strings.TrimSuffix(strings.TrimSpace(rest), ",")), &said)
-	return said, err == nil
-}
+// ownFault is of the go command and no compiler.
+var ownFault = regexp.MustCompile(`^go: \S`)
 
 // complaint reads one.
 func complaint(block string) (c Complaint, ok bool) {
 	text := strings.TrimSpace(place.ReplaceAllString(strings.TrimSpace(block), ""))
-	if text == "" {
+	if text == "" || !isPull(block) || strings.HasPrefix(text, "go: warning: ") && verdictOfText(text) == Unknown {
 		return c, false
 	}
 	c.Verdict = verdictOfText(text)
 	c.Module, c.Version = namedModule(text)
+	if m := badRequire.FindStringSubmatch(text); m != nil && pathOK(m[1]) {
+		c.Module, c.Version = m[1], m[2]
+	}
 	if m := declared.FindStringSubmatch(text); m != nil && c.Module == "" && module.CheckPath(m[2]) == nil {
 		c.Module = m[2]
 	}

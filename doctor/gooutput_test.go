@@ -79,12 +79,60 @@ func TestReadGoOutput(t *testing.T) {
 	}
 }
 
+// TestReadGoOutputWhole has outputs of the go command as it prints them.
+func TestReadGoOutputWhole(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		module     string
+		verdict    Verdict
+		first      string // words of go's
+		fix        string // part of it
+	}{
+		{"go.mod to be updated", "go: updates to go.mod needed; to update it:\n\tgo mod tidy\n", "", GoSum, "go: updates to go.mod needed", "go mod tidy"},
+		{"no such toolchain", "go: download go1.99 for linux/amd64: toolchain not available\n", "", GoTooOld, "go: download go1.99", "GOTOOLCHAIN=local go mod edit"},
+		{"nothing that is known", "go: the moon is in the way\n", "", Unknown, "go: the moon", "gomirror doctor"},
+		{"a chain of imports", "go: finding module for package example.com/m/pkg\ngo: app imports\n\texample.com/m/pkg: cannot find module providing package example.com/m/pkg\n",
+			"example.com/m/pkg", NotFound, "go: app imports example.com/m/pkg: cannot find module", ""},
+		{"list -e", "\t\"DepsErrors\": [\n\t\t{\n\t\t\t\"ImportStack\": [\n\t\t\t\t\"app\"\n\t\t\t],\n\t\t\t\"Pos\": \"main.go:3:8\",\n\t\t\t\"Err\": \"no required module provides package example.com/m/pkg; to add it:\\n\\tgo get example.com/m/pkg\"\n\t\t}\n\t]\n}\n",
+			"example.com/m/pkg", NotFound, "no required module", ""},
+		{"list -m -e", "{\n\t\"Path\": \"example.com/m\",\n\t\"Error\": {\n\t\t\"Err\": \"example.com/m@v1.0.0: Get \\\"http://127.0.0.1:1/example.com/m/@v/v1.0.0.info\\\": dial tcp 127.0.0.1:1: connect: connection refused\"\n\t}\n}\n",
+			"example.com/m@v1.0.0", NetTCP, "example.com/m@v1.0.0: Get", ""},
+		{"mod download", "{\n\t\"Path\": \"example.com/m\",\n\t\"Error\": \"example.com/m@v1.0.0: Get \\\"http://127.0.0.1:1/x\\\": connection refused\"\n}\n",
+			"example.com/m@v1.0.0", NetTCP, "example.com/m@v1.0.0: Get", ""},
+		{"build -json", `{"ImportPath":"example.com/m/pkg","Action":"build-output","Output":"main.go:3:8: no required module provides package example.com/m/pkg; to add it:\n"}` + "\n" + `{"ImportPath":"example.com/m/pkg","Action":"build-output","Output":"\tgo get example.com/m/pkg\n"}` + "\n" + `{"ImportPath":"example.com/m/pkg","Action":"build-fail"}` + "\n",
+			"example.com/m/pkg", NotFound, "no required module", ""},
+		{"a version that go.mod may not have", "go: errors parsing go.mod:\n/tmp/x/go.mod:5:2: require github.com/a/b: version \"v2.0.0\" invalid: should be v0 or v1, not v2\n",
+			"github.com/a/b@v2.0.0", MajorSuffix, "", "sed -i.bak 's|github.com/a/b v2.0.0|github.com/a/b/v2 v2.0.0|' go.mod"},
+		{"git alone", "fatal: unable to access 'https://github.com/acme/x/': Could not resolve host: github.com\n", "", NetDNS, "fatal: unable", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := ReadGoOutput(strings.NewReader(c.text))
+			if err != nil || len(got) != 1 {
+				t.Fatalf("got %+v, %v; want one complaint", got, err)
+			}
+			about := Target{Path: got[0].Module, Version: got[0].Version}.String()
+			if about != c.module || got[0].Verdict != c.verdict || !strings.Contains(got[0].Fix, c.fix) || !strings.HasPrefix(got[0].FirstWords(), c.first) {
+				t.Errorf("got %s, %s, fix %q, %q\n%s", about, got[0].Verdict, got[0].Fix, got[0].FirstWords(), got[0].Text)
+			}
+		})
+	}
+}
+
 func TestReadGoOutputOfOthers(t *testing.T) {
 	for name, text := range map[string]string{
 		"nothing":       "",
 		"all is well":   "go: downloading example.com/m v1.0.0\nok  \texample.com/app\t0.1s\n",
 		"a type error":  "# example.com/app\n./main.go:3:5: undefined: x\n",
 		"a failed test": "--- FAIL: TestX (0.00s)\n    x_test.go:3: got 1, want 2\nFAIL\n",
+
+		"a name like a fault":                  "# example.com/app\n./main.go:3:5: undefined: http.timeout\n./main.go:4:2: http.Timeout undefined (no TLS here)\n",
+		"a word like a fault":                  "./main.go:9:1: permission denied: x\n",
+		"a panic":                              "panic: connection refused\n\ngoroutine 1 [running]:\nmain.main()\n\t/tmp/x/main.go:5 +0x1d\nexit status 2\n",
+		"a panic with an address":              "panic: Get \"https://example.com/m@v1.0.0\": x509: no\n",
+		"what a test asked for":                "    x_test.go:3: Get \"http://127.0.0.1:1/\": dial tcp: connection refused\n",
+		"JSON where all is well":               "{\n\t\"Path\": \"example.com/tls\",\n\t\"Version\": \"v1.0.0\",\n\t\"Dir\": \"/home/x/not found@v1\"\n}\n",
+		"a type error, as go tells it in JSON": `{"ImportPath":"app","Action":"build-output","Output":"./main.go:3:5: undefined: http.timeout\n"}` + "\n" + `{"ImportPath":"app","Action":"build-fail"}` + "\n",
+		"a warning":                            "go: warning: \"./...\" matched no packages\n",
 	} {
 		if got, err := ReadGoOutput(strings.NewReader(text)); err != nil || len(got) != 0 {
 			t.Errorf("%s: got %+v, %v; want none", name, got, err)
@@ -109,7 +157,7 @@ func FuzzReadGoOutput(f *testing.F) {
 			if c.Module != "" && !pathOK(c.Module) {
 				t.Errorf("module %q", c.Module)
 			}
-			if !utf8.ValidString(c.Text) || strings.ContainsAny(c.Text+c.Fix, "\x1b\x00\r") || c.Verdict == Unknown || c.Verdict == Fine {
+			if !utf8.ValidString(c.Text) || strings.ContainsAny(c.Text+c.Fix, "\x1b\x00\r") || c.Verdict == Unknown && !strings.HasPrefix(c.Text, "go: ") || c.Verdict == Fine {
 				t.Errorf("got %+v", c)
 			}
 		}
