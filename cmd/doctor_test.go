@@ -56,12 +56,18 @@ func TestVerdict(t *testing.T) {
 func TestDoctorSheet(t *testing.T) {
 	legs := []doctor.Leg{{Name: "dns", Took: 10 * time.Millisecond}, {Name: "tcp", Took: 30 * time.Millisecond, Err: "refused"}}
 	long := strings.Repeat("word ", 30)
+	var all []doctor.Leg
+	for _, name := range []string{"dns", "tcp", "proxy", "tls", "first byte"} {
+		all = append(all, doctor.Leg{Name: name, Took: 999 * time.Millisecond})
+	}
 	results := []doctor.Result{
 		{ID: "E01", Section: "go", Findings: []doctor.Finding{{Status: doctor.OK, Text: "go1.26 at /go", Detail: []string{"a detail"}}}},
 		{ID: "E08", Section: "go", Findings: []doctor.Finding{{Status: doctor.Warn, Text: long, Fix: "fix " + long}}},
 		{ID: "N01", Section: "network", Findings: []doctor.Finding{
 			{Status: doctor.Fail, Text: "a.example\x1b[31m refuses http://127.0.0.1:1/t/0123456789abcdef0123456789abcdef", Legs: legs, Fix: "mend", Detail: []string{"why"}},
 			{Status: doctor.Skipped, Text: "b.example"},
+			{Status: doctor.OK, Text: "c.example answers", Upstream: "https://" + strings.Repeat("c", 60) + ".example", Legs: all},
+			{Status: doctor.OK, Text: "d.example answers", Upstream: "https://d.example", Legs: all},
 		}},
 	}
 	show := func(words, quiet bool) string {
@@ -77,6 +83,9 @@ func TestDoctorSheet(t *testing.T) {
 		return out.String()
 	}
 	utf8Text := show(false, false)
+	if i := strings.IndexFunc(show(true, false), func(r rune) bool { return r > 127 }); i >= 0 {
+		t.Errorf("in words: %q", show(true, false)[i:])
+	}
 	for line := range strings.Lines(utf8Text + show(true, false)) {
 		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > statusWidth && !strings.Contains(line, "fix: ") {
 			t.Errorf("%d columns: %s", n, line)

@@ -177,7 +177,7 @@ func pathOK(path string) bool { return checkTarget(path, path) == nil }
 // printableText makes what was piped in fit for a terminal. A line keeps its end.
 func printableText(text string) string {
 	if len(text) > textLimit {
-		text = strings.ToValidUTF8(text[:textLimit], "") + " …"
+		text = strings.ToValidUTF8(text[:textLimit], "") + " ..."
 	}
 	var lines []string
 	for line := range strings.Lines(text) {

@@ -41,7 +41,7 @@ func (n *network) connectFault(ctx context.Context, v *visit, found names, err e
 func firstAddrs(addrs []netip.Addr) string {
 	const most = 2
 	if len(addrs) > most {
-		return joinAddrs(addrs[:most]) + " …"
+		return joinAddrs(addrs[:most]) + " ..."
 	}
 	return joinAddrs(addrs)
 }

@@ -112,7 +112,7 @@ func oneLine(text string) string {
 	const most = 120
 	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == ' ' }), " ")
 	if runes := []rune(text); len(runes) > most {
-		text = string(runes[:most]) + "…"
+		text = string(runes[:most]) + "..."
 	}
 	return text
 }
@@ -160,7 +160,7 @@ func firstOf(names []string, common string) []string {
 	case len(names) == 0:
 		return []string{common}
 	case len(names) > most:
-		return append(slices.Clone(names[:most]), "…")
+		return append(slices.Clone(names[:most]), "...")
 	}
 	return names
 }

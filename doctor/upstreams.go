@@ -123,13 +123,13 @@ func (n *network) setUpstream(list string) string {
 }
 
 // UpstreamTable returns the times of the upstreams among findings as lines of at most
-// 80 columns, nil where there are none.
+// 78 columns, nil where there are none. Any terminal shows them.
 func UpstreamTable(findings []Finding) []string {
 	legs := []string{"dns", "tcp", "proxy", "tls", "first byte"}
-	const nameColumns = 36
+	const nameColumns = 35
 	line := func(name string, cells []string) string {
 		if r := []rune(name); len(r) > nameColumns {
-			name = string(r[:nameColumns-1]) + "…"
+			name = string(r[:nameColumns-3]) + "..."
 		}
 		var b strings.Builder
 		fmt.Fprintf(&b, "%-*s", nameColumns, name)

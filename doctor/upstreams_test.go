@@ -71,7 +71,7 @@ func TestSuggest(t *testing.T) {
 func fits(t *testing.T, lines []string) {
 	t.Helper()
 	for _, line := range lines {
-		if n := utf8.RuneCountInString(line); n > 80 {
+		if n := utf8.RuneCountInString(line); n > 80 || strings.Contains(line, "…") {
 			t.Errorf("%d columns:\n%s", n, line)
 		}
 	}
