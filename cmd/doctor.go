@@ -35,6 +35,9 @@ It starts, fetches, writes and repairs nothing. The exit code is 0 if nothing fa
 only tokens did, else 1.`,
 		Args: cobra.ArbitraryArgs, // what is pasted may have spaces
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := opts.check(args); err != nil {
+				return err
+			}
 			switch {
 			case opts.last || len(args) > 0:
 				return runDoctorPull(c.Context(), env, opts, args)
@@ -57,6 +60,20 @@ only tokens did, else 1.`,
 		_ = c.RegisterFlagCompletionFunc(name, completeChecks)
 	}
 	return c
+}
+
+// check refuses flags that would be dropped without a word.
+func (o doctorOptions) check(args []string) error {
+	narrowed := len(o.only)+len(o.skip) > 0 || o.bundle != ""
+	switch {
+	case o.last && (o.suggest || narrowed || len(args) > 0):
+		return usagef("gomirror doctor --last", "--last takes no module, and of the other flags --strict alone")
+	case o.suggest && (narrowed || o.strict || len(args) > 0):
+		return usagef("gomirror doctor --suggest", "--suggest takes no module and none of the other flags of doctor")
+	case narrowed && len(args) > 0:
+		return usagef("gomirror doctor", "--only, --skip and --bundle are of a doctor that looks at everything")
+	}
+	return nil
 }
 
 // runDoctor shows each result as soon as those before it are there.
@@ -126,10 +143,14 @@ func chosen(checks []doctor.Check, opts doctorOptions) ([]doctor.Check, error) {
 			}
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(checks), func(c doctor.Check) bool {
+	some := slices.DeleteFunc(slices.Clone(checks), func(c doctor.Check) bool {
 		named := func(name string) bool { return isNamed(c, name) }
 		return len(opts.only) > 0 && !slices.ContainsFunc(opts.only, named) || slices.ContainsFunc(opts.skip, named)
-	}), nil
+	})
+	if len(some) == 0 {
+		return nil, usagef("gomirror doctor", "--only and --skip leave no check")
+	}
+	return some, nil
 }
 
 // isNamed takes e04 for E04: nothing else is written like it.

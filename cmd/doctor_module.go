@@ -53,12 +53,8 @@ const (
 // or the last that failed.
 func runDoctorPull(ctx context.Context, env *Env, opts doctorOptions, args []string) error {
 	switch {
-	case len(opts.only)+len(opts.skip) > 0 || opts.bundle != "":
-		return usagef("gomirror doctor", "--only, --skip and --bundle are of a doctor that looks at everything")
-	case opts.last && len(args) > 0:
-		return usagef("gomirror doctor --last", "--last takes no module")
 	case opts.last:
-		return runDoctorLast(ctx, env)
+		return runDoctorLast(ctx, env, opts.strict)
 	case len(args) == 1 && args[0] == "-":
 		return runDoctorRead(ctx, env, opts)
 	}
@@ -148,7 +144,7 @@ func runDoctorRead(ctx context.Context, env *Env, opts doctorOptions) error {
 }
 
 // runDoctorLast explains what the sidecar remembers.
-func runDoctorLast(ctx context.Context, env *Env) error {
+func runDoctorLast(ctx context.Context, env *Env, strict bool) error {
 	client, err := controlSocket(env)
 	if err != nil {
 		return err
@@ -165,7 +161,7 @@ func runDoctorLast(ctx context.Context, env *Env) error {
 		doc.Failures = append(doc.Failures, failureDoc{f.At, f.Times, f.Status, got})
 	}
 	if env.json {
-		return errors.Join(env.printJSON(doc), pullVerdict(false, all...))
+		return errors.Join(env.printJSON(doc), pullVerdict(strict, all...))
 	}
 	sheet := newPullSheet(env)
 	if len(all) == 0 {
@@ -184,7 +180,7 @@ func runDoctorLast(ctx context.Context, env *Env) error {
 		sheet.line(fmt.Sprintf("%s  %s%s", f.At.Local().Format(time.TimeOnly), target, times))
 		sheet.conclude(f.Explanation)
 	}
-	return errors.Join(sheet.err, pullVerdict(false, all...))
+	return errors.Join(sheet.err, pullVerdict(strict, all...))
 }
 
 // pullVerdict is the exit code of explanations.

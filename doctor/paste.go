@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/module"
@@ -42,6 +43,9 @@ var (
 	// element like yaml.v3 is none.
 	documented = regexp.MustCompile(`^[\w-]+(?:\.[\w-]+)+/(?:mod/)?(([\w-]+(?:\.[\w-]+)*\.[a-z]{2,})/.+)$`)
 
+	// versionForm is the second field of a line of go.mod or go.sum.
+	versionForm = regexp.MustCompile(`^v\d`)
+
 	// bareVersion is a version without its v.
 	bareVersion = regexp.MustCompile(`^\d+\.\d+(\.\d+)?([-+].*)?$`)
 
@@ -64,6 +68,16 @@ func ParseTarget(text string) (Target, error) {
 	version := ""
 	if len(fields) > 1 && (strings.HasPrefix(fields[1], "v") || fields[1] == "latest") { // go.mod, go.sum
 		version = strings.TrimSuffix(fields[1], "/go.mod")
+	}
+	if !slices.Contains(fields, "=>") { // of a replacement the first is meant
+		for _, other := range fields[1:] {
+			if strings.HasPrefix(other, "//") || strings.HasPrefix(other, "h1:") {
+				break
+			}
+			if name, _, _ := strings.Cut(other, "@"); strings.Contains(name, "/") && !versionForm.MatchString(name) && checkTarget(name, name) == nil {
+				return Target{}, fmt.Errorf("read %q: it names several modules, and one at a time can be explained", redact.Text(pasted))
+			}
+		}
 	}
 	t, err := parseAddress(rest)
 	if err != nil {

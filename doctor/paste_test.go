@@ -10,6 +10,8 @@ import (
 func TestParseTarget(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"a path", "github.com/acme/billing", "github.com/acme/billing"},
+		{"a comment behind it", "github.com/acme/billing v1.9.0 // example.com/m", "github.com/acme/billing@v1.9.0"},
+		{"a replacement", "github.com/acme/billing => github.com/forks/billing v1.9.0", "github.com/acme/billing"},
 		{"a version", "github.com/acme/billing@v1.9.0", "github.com/acme/billing@v1.9.0"},
 		{"a version without v", "github.com/acme/billing@1.9.0", "github.com/acme/billing@v1.9.0"},
 		{"latest", "github.com/acme/billing@latest", "github.com/acme/billing"},
