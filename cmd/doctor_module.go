@@ -127,6 +127,7 @@ func runDoctorRead(ctx context.Context, env *Env, opts doctorOptions) error {
 			return ctx.Err()
 		}
 		got := doctor.ExplainComplaint(c, live)
+		got.Fix = doctor.KeepGiven(look, got.Fix)
 		sheet.conclude(got)
 		all = append(all, got)
 		doc.Complaints = append(doc.Complaints, complaintDoc{c.Text, got})
@@ -154,9 +155,14 @@ func runDoctorLast(ctx context.Context, env *Env, strict bool) error {
 		return err
 	}
 	doc := lastDoc{SchemaVersion: 1, Failures: []failureDoc{}}
+	look, err := env.lookAround(ctx, true)
+	if err != nil {
+		return err
+	}
 	var all []doctor.Explanation
 	for _, f := range doctor.LastFailures(remembered) {
 		got := doctor.ExplainFailure(f)
+		got.Fix = doctor.KeepGiven(look, got.Fix)
 		all = append(all, got)
 		doc.Failures = append(doc.Failures, failureDoc{f.At, f.Times, f.Status, got})
 	}

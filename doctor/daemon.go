@@ -59,7 +59,7 @@ func (o *Options) checkRunning() []Finding {
 	case d.Held:
 		if pid := o.holder(); pid > 0 {
 			return say(Fail, o.killAndStart(pid),
-				"gomirror runs as process %d but does not answer on its control socket", pid)
+				"gomirror runs as process %d but does not answer on its control socket, so that flags it was started with have to be given anew", pid)
 		}
 		return say(Fail, o.restart(), "gomirror runs but does not answer on its control socket: %v", d.Err)
 	case d.SaveErr != nil:

@@ -55,6 +55,15 @@ func (o *Options) restart(less ...string) string { return "gomirror stop; " + o.
 // what less names.
 func Restart(o Options, less ...string) string { return o.restart(less...) }
 
+// KeepGiven is a fix that was made without a look at the sidecar of o, with what the
+// sidecar was given.
+func KeepGiven(o Options, fix string) string {
+	if before, ok := strings.CutSuffix(fix, plainRestart); ok {
+		return before + o.restart("offline")
+	}
+	return fix
+}
+
 // start is the second half of restart.
 func (o *Options) start(less ...string) string {
 	vars, flags := o.given(less)

@@ -76,6 +76,9 @@ func ExplainComplaint(c Complaint, live Explanation) Explanation {
 	case live.Verdict == Fine && c.Verdict == ChecksumMismatch:
 		said.Fix = "go mod download " + Target{Path: live.Module, Version: live.Version}.String()
 		return said
+	case live.Verdict == OfflineMode && c.Verdict == OfflineMode:
+		said.Fix = live.Fix
+		return said
 	case live.Verdict == Fine, live.Verdict == OfflineMode:
 		return said
 	}

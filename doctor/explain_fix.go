@@ -130,8 +130,10 @@ func fixOf(v Verdict, name string) string {
 		return "gomirror doctor --only auth"
 	case RateLimited:
 		return "sleep 60"
-	case NetDNS, NetTCP, NetTLS, NetProxy, UpstreamError:
+	case NetDNS, NetTCP, NetTLS, NetProxy:
 		return "gomirror doctor --only network"
+	case UpstreamError:
+		return "sleep 60; " + ask
 	case ChecksumMismatch:
 		if name == "" {
 			return "go mod verify"

@@ -53,7 +53,7 @@ func (x *explainer) origin(ctx context.Context) {
 	refs, ok := parseRefs(r.body)
 	switch {
 	case r.fault != nil:
-		x.beyond("origin", r.verdict(), nil, r.fault.fix, "%s", r.fault.text)
+		x.beyond("origin", r.verdict(), nil, x.wayTo(r.fault, x.mod), "%s", r.fault.text)
 	case r.status == http.StatusOK && ok:
 		if x.otherCase(ctx, repo, token) {
 			return
@@ -128,7 +128,7 @@ func (x *explainer) repository(ctx context.Context) (repository, bool) {
 	root, repo := importTag(r.body, x.mod)
 	switch u, err := url.Parse(repo); {
 	case r.fault != nil:
-		x.beyond("origin", r.verdict(), nil, r.fault.fix, "%s", r.fault.text)
+		x.beyond("origin", r.verdict(), nil, x.wayTo(r.fault, x.mod), "%s", r.fault.text)
 	case root == "" && r.status/100 == 2:
 		x.beyond("resolve", NotFound, nil, "", "the page https://%s names no repository for go", x.mod)
 	case root == "":
@@ -140,6 +140,18 @@ func (x *explainer) repository(ctx context.Context) (repository, bool) {
 		return repository{root, u}, true
 	}
 	return repository{}, false
+}
+
+// wayTo is the command for a host that modules come from and that no check visits.
+func (x *explainer) wayTo(f *fault, modPath string) string {
+	at := &url.URL{Scheme: "https", Host: hostOfPath(modPath)}
+	switch proxy, err := x.n.proxy(at); {
+	case f.fix != "":
+		return f.fix
+	case f.layer == "http" || err != nil || proxy != nil:
+		return "sleep 60; gomirror doctor " + x.name()
+	}
+	return x.n.restarted("export HTTPS_PROXY=http://PROXY:PORT")
 }
 
 func hostOfPath(path string) string {

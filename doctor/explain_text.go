@@ -53,6 +53,9 @@ func verdictOfText(text string) Verdict {
 	if m := declared.FindStringSubmatch(text); m != nil {
 		return verdictOfNames(m[2], m[1])
 	}
+	if at := serverText.FindStringIndex(text); at != nil { // which was wrapped for a terminal
+		text = text[:at[1]] + " " + oneSentence(text[at[1]:])
+	}
 	plain := plainText(text)
 	for _, s := range sayings {
 		if s.form.MatchString(plain) {

@@ -144,4 +144,12 @@ func TestDaemonsOwnWay(t *testing.T) {
 	if got := verdict("example.com/quote@v1.5.1"); got != "offline gomirror config set offline false; "+restartLine {
 		t.Errorf("of the setting: %s", got)
 	}
+	m.run("gomirror config unset offline; gomirror stop; gomirror serve --background --offline --private github.com/acme")
+	m.tryRun(`eval "$(gomirror env --fallback off)"; go mod download example.com/quote@v1.5.1 2>said`)
+	for _, args := range []string{"--last", "- <said"} {
+		if out := m.tryRun("gomirror doctor --json " + args); !strings.Contains(out, `"fix": "`+restartLine+` --private github.com/acme"`) &&
+			!strings.Contains(out, `"fix": "gomirror config set offline false; `+restartLine+` --private github.com/acme"`) {
+			t.Errorf("doctor %s: %s\n%s", args, out, m.tryRun("cat said"))
+		}
+	}
 }
