@@ -37,7 +37,7 @@ func (s Setting) Spelt() string {
 	case "false", "":
 		return s.Flag + "=" + value
 	default:
-		return s.Flag + " " + quote(value)
+		return s.Flag + " " + quoted(value)
 	}
 }
 
@@ -75,7 +75,8 @@ func (o *Options) start(less ...string) string {
 		}
 	} else {
 		for i, v := range vars {
-			vars[i] = quote(v)
+			name, value, _ := strings.Cut(v, "=")
+			vars[i] = name + "=" + quoted(value)
 		}
 	}
 	return strings.Join(append(vars, command), " ")
@@ -100,7 +101,7 @@ func (o *Options) given(less []string) (vars, flags []string) {
 		}
 	}
 	if lost := uncovered(d.Status.Served, o.Private); len(lost) > 0 && !slices.Contains(less, "private") {
-		flags = append(flags, "--private "+quote(strings.Join(slices.Concat(o.Private, lost), ",")))
+		flags = append(flags, "--private "+quoted(strings.Join(slices.Concat(o.Private, lost), ",")))
 	}
 	rest := uncovered(d.Status.Private, slices.Concat(o.Private, d.Status.Served))
 	if len(rest) == 0 {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/gomirror/gomirror/doctor"
 	"github.com/gomirror/gomirror/doctor/doctortest"
@@ -159,13 +158,9 @@ func TestExplainVerdicts(t *testing.T) {
 			w := newWorld(t)
 			w.mirror.Serve(module("module example.com/m\n"))
 			c.set(w)
-			start := time.Now()
 			got := w.explain("example.com/m@v1.0.0")
 			if got.Verdict != c.want || !strings.Contains(got.Text, c.text) || (got.Fix == "") != (c.want == doctor.Fine) {
 				t.Errorf("got %s, fix %q: %s\n%v", got.Verdict, got.Fix, got.Text, got.Steps)
-			}
-			if took := time.Since(start); took > 20*time.Second {
-				t.Errorf("it took %v", took)
 			}
 		})
 	}

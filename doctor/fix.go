@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"regexp"
-	"strings"
 
 	"github.com/gomirror/gomirror/cache"
 )
@@ -55,8 +54,8 @@ func dropZip(goos string, k cache.Key) string {
 	if goos == "windows" {
 		return "go clean -modcache; " + pull
 	}
-	file := "$(go env GOMODCACHE)/cache/download/" + strings.TrimSuffix(k.String(), ".zip")
-	return `rm -f "` + file + `.zip" "` + file + `.ziphash"; ` + pull
+	// Single quotes: to bash an escaped capital, "!b", is a word of its history.
+	return `(cd "$(go env GOMODCACHE)/cache/download" && rm -f '` + k.String() + `' '` + k.String() + `hash') && ` + pull
 }
 
 // dropSum takes what go.sum has of a version's zip out, and pulls it anew.

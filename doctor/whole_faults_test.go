@@ -58,8 +58,6 @@ func goFaults() []fault {
 		{"GONOPROXY emptied", func(w *whole) { w.vars["GONOPROXY"], w.vars["GOPRIVATE"] = "", "github.com/acme" },
 			"E04 fail GOPRIVATE=github.com/acme makes go skip gomirror -> " + env, nil, true},
 		{"GONOSUMDB emptied", func(w *whole) { w.vars["GONOSUMDB"] = "none" }, "E06 fail lacks github.com/acme -> " + env, nil, true},
-		{"private, and nothing set up", func(w *whole) { w.vars["GOPROXY"], w.vars["GONOSUMDB"] = "direct", "none" },
-			"E06 fail lacks github.com/acme, so go names private modules to sum.golang.org -> " + env, []string{"E03 fail does not name gomirror"}, true},
 		{"GOSUMDB of nobody", setVar("GOSUMDB", "sum.example.org"), "E06 fail no checksum database that go knows -> unset GOSUMDB", nil, true},
 		{"GOSUMDB past gomirror", setVar("GOSUMDB", "sum.golang.org https://sum.golang.org"), "E06 warn is asked past gomirror -> " + env, nil, true},
 		{"token without a pattern", func(w *whole) {

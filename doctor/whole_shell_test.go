@@ -47,6 +47,8 @@ func shellFaults() []fault {
 		}, "N01 fail Zscaler Root CA opens the TLS to mirror.example.com" + again, []string{"D07 warn network.ca_file" + again}, true},
 		{"upstream set, and not started anew", func(w *whole) { w.run("gomirror config set upstream https://second.example.net,direct") },
 			`D07 warn settings from before a change: upstream = "", and ` + again, nil, true},
+		{"private, and nothing set up", func(w *whole) { w.vars["GOPROXY"], w.vars["GONOSUMDB"] = "direct", "none" },
+			"E06 fail lacks github.com/acme, so go names private modules to sum.golang.org -> eval \"$(gomirror env)\"", []string{"E03 fail does not name gomirror"}, true},
 		{"started offline", startedWith("", "--offline --prefetch off"), "D07 warn runs offline -> gomirror stop; gomirror serve --background --prefetch off", nil, true},
 		{"program replaced, started with flags", func(w *whole) {
 			startedWith("GOMIRROR_NETWORK_HOSTS=git.corp.example", "--private github.com/acme,git.corp.example/team")(w)
