@@ -49,6 +49,12 @@ func newHider(env *Env, look doctor.Options, logins ...string) *hider {
 		lists = append(lists, e.GOPRIVATE, e.GONOPROXY, e.GONOSUMDB)
 		named = append(named, e.GOINSECURE, e.GOVCS)
 	}
+	lists = append(lists, status.GONOSUMDB)
+	for _, s := range status.Settings {
+		if s.Name == "private" || s.Name == "network.hosts" {
+			lists = append(lists, s.Value)
+		}
+	}
 	var all []string
 	for _, list := range lists {
 		all = append(all, patterns(list)...)

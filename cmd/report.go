@@ -39,8 +39,10 @@ type statusDoc struct {
 	Moved         []movedDoc    `json:"moved,omitempty"`
 
 	// What it was started with. No password is in it.
-	Network  *doctor.Network  `json:"network,omitempty"`
-	Settings []doctor.Setting `json:"settings,omitempty"`
+	GOSUMDB   string           `json:"gosumdb,omitempty"`
+	GONOSUMDB string           `json:"gonosumdb,omitempty"`
+	Network   *doctor.Network  `json:"network,omitempty"`
+	Settings  []doctor.Setting `json:"settings,omitempty"`
 }
 
 // upstreamDoc is how one upstream does.
@@ -132,10 +134,12 @@ func (a *assembly) status() statusDoc {
 			Hits: stats.Hits, Misses: stats.Misses, Stale: stats.Stale, Revalidated: stats.Revalidated,
 			Errors: stats.Faults, FetchedBytes: stats.FetchedBytes, ServedBytes: faced.Bytes,
 		},
-		Prefetch: prefetchDoc{Mode: a.s.prefetch, Stats: a.ahead.Stats()},
-		Network:  a.env.network(a.s),
-		Settings: a.s.shown(),
-		Refused:  refusedDoc{Host: faced.RefusedHost, Browser: faced.RefusedHeader, User: faced.RefusedUser},
+		Prefetch:  prefetchDoc{Mode: a.s.prefetch, Stats: a.ahead.Stats()},
+		GOSUMDB:   serve.Redact(doctor.HideUserinfo(a.goEnv.GOSUMDB)),
+		GONOSUMDB: a.goEnv.GONOSUMDB,
+		Network:   a.env.network(a.s),
+		Settings:  a.s.shown(),
+		Refused:   refusedDoc{Host: faced.RefusedHost, Browser: faced.RefusedHeader, User: faced.RefusedUser},
 	}
 	for _, h := range a.chain.Health() {
 		doc.Upstreams = append(doc.Upstreams, upstreamDoc{

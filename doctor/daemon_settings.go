@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -103,15 +104,43 @@ func (o *Options) given(less []string) (vars, flags []string) {
 	if lost := uncovered(d.Status.Served, o.Private); len(lost) > 0 && !slices.Contains(less, "private") {
 		flags = append(flags, "--private "+quoted(strings.Join(slices.Concat(o.Private, lost), ",")))
 	}
-	rest := uncovered(d.Status.Private, slices.Concat(o.Private, d.Status.Served))
-	if len(rest) == 0 {
-		return vars, flags
+	return append(vars, o.goGiven(less)...), flags
+}
+
+// goGiven is given for Go's own variables. They decide who hears of which module, too.
+func (o *Options) goGiven(less []string) (vars []string) {
+	st := o.Daemon().Status
+	if st.Settings == nil {
+		return nil
 	}
-	own := o.Go().Own // the variables of another shell
-	if lost := uncovered(rest, slices.Concat(listed(own.GOPRIVATE), listed(own.GONOPROXY))); len(lost) > 0 {
-		vars = append(vars, "GOPRIVATE="+strings.Join(slices.Concat(listed(own.GOPRIVATE), lost), ","))
+	own := o.Go().Own
+	list := func(name string, own, lost []string) {
+		if len(lost) > 0 {
+			vars = append(vars, name+"="+strings.Join(slices.Concat(own, lost), ","))
+		}
 	}
-	return vars, flags
+	known := slices.Concat(o.Private, st.Served, listed(own.GOPRIVATE), listed(own.GONOPROXY))
+	list("GOPRIVATE", listed(own.GOPRIVATE), uncovered(st.Private, known))
+	list("GONOSUMDB", listed(own.GONOSUMDB), uncovered(listed(st.GONOSUMDB), slices.Concat(st.Unasked, listed(own.GONOSUMDB))))
+	if st.GOSUMDB == "off" && own.GOSUMDB != "off" {
+		vars = append(vars, "GOSUMDB=off")
+	}
+	if o.goUpstream() != "" && !slices.Contains(less, "upstream") {
+		vars = append(vars, "GOPROXY="+o.goUpstream())
+	}
+	return vars
+}
+
+// goUpstream is the GOPROXY of another shell that the sidecar has its upstreams from, ""
+// if they are those of this shell or a setting.
+func (o *Options) goUpstream() string {
+	st := o.Daemon().Status
+	set := slices.ContainsFunc(slices.Concat(st.Settings, o.Settings), func(s Setting) bool { return s.Name == "upstream" && s.Value != "" })
+	own := cmp.Or(bareList(o.Go().Own.GOPROXY), bareList(o.Go().Builtin.GOPROXY))
+	if st.Settings == nil || set || own == "" || own == st.Upstream {
+		return ""
+	}
+	return st.Upstream
 }
 
 // setting returns a setting of this shell, the zero one if it is not known.
@@ -164,6 +193,9 @@ func (o *Options) checkOwnSettings() []Finding {
 	}
 	if name := o.otherNetwork(); name != "" {
 		apart = append(apart, name)
+	}
+	if o.goUpstream() != "" {
+		apart = append(apart, "GOPROXY")
 	}
 	if len(apart) > 0 {
 		return say(OK, "", "gomirror goes by what it was started with, which is not all that this shell has: %s", strings.Join(apart, ", "))

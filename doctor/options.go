@@ -157,6 +157,9 @@ type DaemonStatus struct {
 		LastError string    `json:"last_error"`
 	} `json:"upstreams"`
 
+	GOSUMDB   string `json:"gosumdb"`
+	GONOSUMDB string `json:"gonosumdb"`
+
 	// What it goes by, nil of one that is too old to tell.
 	Network  *Network  `json:"network"`
 	Settings []Setting `json:"settings"`

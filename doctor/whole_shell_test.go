@@ -88,7 +88,7 @@ func TestRestartKeeps(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	m.run("gomirror config set private example.org/ours")
-	m.run(`GOPRIVATE=git.corp.example/team GOMIRROR_PREFETCH_BUDGET=16MiB GOMIRROR_NETWORK_PEER_CHECK=false gomirror serve --background \
+	m.run(`GOPRIVATE=git.corp.example/team GONOSUMDB=git.corp.example/team,sums.example GOMIRROR_PREFETCH_BUDGET=16MiB GOMIRROR_NETWORK_PEER_CHECK=false gomirror serve --background \
 --private 'github.com/acme,*.inner.example' --cache-dir "big one" --upstream 'https://ann:s3cret@mirror.example.com,` + m.upstream.URL + `|direct' --prefetch off --allow-host localhost:1`)
 	before := m.status()
 	if text := m.run("gomirror status --json"); strings.Contains(text, "s3cret") {
@@ -107,12 +107,29 @@ func TestRestartKeeps(t *testing.T) {
 			t.Errorf("%s is private no more: %q", p, after.Private)
 		}
 	}
+	if !strings.Contains(after.GONOSUMDB, "sums.example") {
+		t.Errorf("GONOSUMDB was %q, is %q", before.GONOSUMDB, after.GONOSUMDB)
+	}
 	for i, s := range before.Settings {
 		if is := after.Settings[i]; s.Name != "private" && is.Value != s.Value {
 			t.Errorf("%s was %q, is %q", s.Name, s.Value, is.Value)
 		}
 	}
 	if after.Cache.Dir != before.Cache.Dir || after.Cache.Dir != m.path("big one") || slices.Contains(after.Served, "git.corp.example/team") {
+		t.Errorf("was %+v\n is %+v", before, after)
+	}
+}
+
+// TestRestartKeepsGo has a sidecar whose upstreams are those of GOPROXY in another shell: a
+// public mirror in their place would hear of all that they have.
+func TestRestartKeepsGo(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.run("GOPROXY='https://corp.example,off' GOSUMDB=off gomirror serve --background")
+	before := m.status()
+	m.copyProgram(m.path("bin", "gomirror"))
+	m.cure("D04", doctor.Warn, "has changed since", "gomirror stop; GOSUMDB=off GOPROXY=https://corp.example,off gomirror serve")
+	if after := m.status(); after.Upstream != before.Upstream || after.GOSUMDB != "off" {
 		t.Errorf("was %+v\n is %+v", before, after)
 	}
 }
