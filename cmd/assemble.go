@@ -86,6 +86,7 @@ func serveForeground(ctx context.Context, env *Env, s *settings, opts serveOptio
 		return err
 	}
 	doc := a.status()
+	a.noteStart(doc)
 	env.announce(&doc, "serving")
 	group, ctx := errgroup.WithContext(ctx) // its goroutines end with ctx, or with the first that fails
 	group.Go(func() error { return a.server.Run(ctx, a.listener) })

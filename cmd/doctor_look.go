@@ -211,7 +211,9 @@ func lookAtDaemon(ctx context.Context, s *settings) (d doctor.Daemon) {
 	if err == nil {
 		err = client.Status(ctx, &d.Status)
 	}
-	d.Running = err == nil
+	if d.Running = err == nil; !d.Running {
+		d.Last = readStarted(s.stateDir)
+	}
 	if !errors.Is(err, daemon.ErrNotRunning) {
 		d.Err = errors.Join(d.Err, err)
 	}

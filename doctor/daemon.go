@@ -59,19 +59,19 @@ func (o *Options) checkRunning() []Finding {
 	case d.Held:
 		if pid := o.holder(); pid > 0 {
 			return say(Fail, o.killAndStart(pid),
-				"gomirror runs as process %d but does not answer on its control socket, so that flags it was started with have to be given anew", pid)
+				"gomirror runs as process %d but does not answer on its control socket", pid)
 		}
 		return say(Fail, o.restart(), "gomirror runs but does not answer on its control socket: %v", d.Err)
 	case d.SaveErr != nil:
-		return say(Fail, o.inBackground(hintOf(d.SaveErr, "gomirror serve --background")), "gomirror does not run: %v", d.SaveErr)
+		return say(Fail, o.inBackground(hintOf(d.SaveErr, o.start())), "gomirror does not run: %v", d.SaveErr)
 	case d.Err != nil && !errors.Is(d.Err, daemon.ErrNotRunning):
-		return say(Fail, o.inBackground(hintOf(d.Err, "gomirror serve --background")), "gomirror does not run: %v", d.Err)
+		return say(Fail, o.inBackground(hintOf(d.Err, o.start())), "gomirror does not run: %v", d.Err)
 	case d.Addr == "":
 		return say(Fail, "gomirror serve --background", "gomirror was never started")
 	case d.Proof == daemon.Foreign: // it could not start on that address
-		return say(Fail, onNewPort, "gomirror does not run")
+		return say(Fail, o.onNewPort(), "gomirror does not run")
 	}
-	return say(Fail, "gomirror serve --background", "gomirror does not run")
+	return say(Fail, o.start(), "gomirror does not run")
 }
 
 // holder returns the process that holds the lock of the state folder, 0 if that is not
@@ -95,7 +95,7 @@ func (o *Options) killAndStart(pid int) string {
 }
 
 // onNewPort starts a sidecar where nobody else listens.
-const onNewPort = "gomirror serve --background --listen 127.0.0.1:0"
+func (o *Options) onNewPort() string { return o.start() + " --listen 127.0.0.1:0" }
 
 // checkListener says what the challenge of daemon.Prove came to: shells send the
 // capability to whoever listens there.
@@ -112,7 +112,7 @@ func (o *Options) checkListener() []Finding {
 	case d.Proof == daemon.Foreign && d.Running:
 		return say(Fail, o.restart()+" --listen 127.0.0.1:0", "what listens on %s can't prove that it is gomirror, and go would tell it the address", d.Addr)
 	case d.Proof == daemon.Foreign:
-		return say(Fail, onNewPort, "another program listens on %s, and go would ask it in place of gomirror", d.Addr)
+		return say(Fail, o.onNewPort(), "another program listens on %s, and go would ask it in place of gomirror", d.Addr)
 	case d.Proof == daemon.Ours:
 		return say(OK, "", "what listens on %s is gomirror", d.Addr)
 	case d.Running && d.Proof == daemon.Closed:

@@ -86,11 +86,8 @@ func (o *Options) start(less ...string) string {
 // given returns what the sidecar has and one that is started in this shell would not:
 // as flags of serve, and where there is none as variables.
 func (o *Options) given(less []string) (vars, flags []string) {
-	d := o.Daemon()
-	if !d.Running {
-		return nil, nil
-	}
-	for _, s := range d.Status.Settings {
+	st := o.started()
+	for _, s := range st.Settings {
 		// Its address is kept by itself.
 		if !s.given() || s.Name == "private" || s.Name == "listen" || slices.Contains(less, s.Name) || o.setting(s.Name).Value == s.Value {
 			continue
@@ -101,7 +98,7 @@ func (o *Options) given(less []string) (vars, flags []string) {
 			flags = append(flags, s.Spelt())
 		}
 	}
-	if lost := uncovered(d.Status.Served, o.Private); len(lost) > 0 && !slices.Contains(less, "private") {
+	if lost := uncovered(st.Served, o.Private); len(lost) > 0 && !slices.Contains(less, "private") {
 		flags = append(flags, "--private "+quoted(strings.Join(slices.Concat(o.Private, lost), ",")))
 	}
 	return append(vars, o.goGiven(less)...), flags
@@ -109,7 +106,7 @@ func (o *Options) given(less []string) (vars, flags []string) {
 
 // goGiven is given for Go's own variables. They decide who hears of which module, too.
 func (o *Options) goGiven(less []string) (vars []string) {
-	st := o.Daemon().Status
+	st := o.started()
 	if st.Settings == nil {
 		return nil
 	}
@@ -134,13 +131,22 @@ func (o *Options) goGiven(less []string) (vars []string) {
 // goUpstream is the GOPROXY of another shell that the sidecar has its upstreams from, ""
 // if they are those of this shell or a setting.
 func (o *Options) goUpstream() string {
-	st := o.Daemon().Status
+	st := o.started()
 	set := slices.ContainsFunc(slices.Concat(st.Settings, o.Settings), func(s Setting) bool { return s.Name == "upstream" && s.Value != "" })
 	own := cmp.Or(bareList(o.Go().Own.GOPROXY), bareList(o.Go().Builtin.GOPROXY))
 	if st.Settings == nil || set || own == "" || own == st.Upstream {
 		return ""
 	}
 	return st.Upstream
+}
+
+// started is what the sidecar says about itself, or has said that was there before and is
+// to be started again.
+func (o *Options) started() DaemonStatus {
+	if d := o.Daemon(); !d.Running {
+		return d.Last
+	}
+	return o.Daemon().Status
 }
 
 // setting returns a setting of this shell, the zero one if it is not known.

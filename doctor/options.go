@@ -132,6 +132,10 @@ type Daemon struct {
 
 	Running bool         // answers on the control socket
 	Status  DaemonStatus // what it says about itself, where it runs
+
+	// Last is what one has said at its start that did not end by itself: it hangs, or was
+	// killed. The zero one where there is none.
+	Last DaemonStatus
 }
 
 // DaemonStatus is what the checks need of the answer to GET /status on the control

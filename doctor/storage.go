@@ -23,7 +23,7 @@ func storageChecks(o Options) []Check {
 // and who has the capability, or can ask the socket, is us.
 func (o *Options) closedPlaces() (dirs, files []string) {
 	dirs = []string{o.StateDir, filepath.Join(o.StateDir, "run"), o.cacheDir()}
-	for _, name := range []string{"run/control.sock", "capability", "hello.key", "credentials.json", "tokens.json", "gomirror.log"} {
+	for _, name := range []string{"run/control.sock", "capability", "hello.key", "credentials.json", "tokens.json", "started.json", "gomirror.log"} {
 		files = append(files, filepath.Join(o.StateDir, filepath.FromSlash(name)))
 	}
 	return dirs, append(files, o.ConfigFile)

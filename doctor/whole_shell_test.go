@@ -134,6 +134,26 @@ func TestRestartKeepsGo(t *testing.T) {
 	}
 }
 
+// TestKilledKeeps has a sidecar that can't be asked any more what it was started with.
+func TestKilledKeeps(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.run("gomirror serve --background --private github.com/acme --cache-dir big")
+	const flags = " --private github.com/acme"
+	kill(t, m.pid(), syscall.SIGSTOP)
+	m.cure("D01", doctor.Fail, "does not answer on its control socket", "gomirror serve --background --cache-dir "+m.path("big")+flags)
+	kill(t, m.pid(), syscall.SIGKILL)
+	m.await(func() bool { return !m.holds() })
+	m.cure("D01", doctor.Fail, "gomirror does not run", "gomirror serve --background --cache-dir "+m.path("big")+flags)
+	if got := m.status(); !slices.Contains(got.Private, "github.com/acme") {
+		t.Errorf("private is %q", got.Private)
+	}
+	m.run("gomirror stop")
+	if got := m.diagnose("D01 fail")["D01"].Findings[0].Fix; got != "gomirror serve --background" {
+		t.Errorf("of one that was stopped the fix is %s", got)
+	}
+}
+
 // TestDaemonsOwnWay explains a module by what the sidecar goes by.
 func TestDaemonsOwnWay(t *testing.T) {
 	t.Parallel()
