@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"net/http"
 	"os/exec"
 	"strings"
 	"testing"
@@ -60,4 +61,14 @@ func TestComplaintAndLook(t *testing.T) {
 			t.Errorf("got %s, fix %q", got.Verdict, got.Fix)
 		}
 	}
+}
+
+func noRelay(rw http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/sumdb/") {
+		http.Error(rw, "no", http.StatusNotFound)
+	}
+}
+
+func redirect(to string) http.HandlerFunc {
+	return func(rw http.ResponseWriter, r *http.Request) { http.Redirect(rw, r, to, http.StatusFound) }
 }

@@ -121,5 +121,15 @@ func TestGitVersions(t *testing.T) {
 		if found := runCheck(t, o, "N02"); found[0].Status != doctor.Fail || found[0].Fix == "" {
 			t.Errorf("none on %s: got %+v", test.goos, found)
 		}
+		o.GOOS = "linux"
+		o.LookPath = func(name string) (string, error) {
+			if name == "dnf" {
+				return "/usr/bin/dnf", nil
+			}
+			return "", errors.New("no " + name)
+		}
+		if found := runCheck(t, o, "N02"); found[0].Fix != "sudo dnf install -y git" {
+			t.Errorf("with dnf alone the fix is %s", found[0].Fix)
+		}
 	}
 }

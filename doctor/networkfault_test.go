@@ -295,13 +295,3 @@ func TestAnswerFaults(t *testing.T) {
 		t.Run(f.name, f.run)
 	}
 }
-
-func noRelay(rw http.ResponseWriter, r *http.Request) {
-	if strings.HasPrefix(r.URL.Path, "/sumdb/") {
-		http.Error(rw, "no", http.StatusNotFound)
-	}
-}
-
-func redirect(to string) http.HandlerFunc {
-	return func(rw http.ResponseWriter, r *http.Request) { http.Redirect(rw, r, to, http.StatusFound) }
-}
