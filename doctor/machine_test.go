@@ -87,7 +87,11 @@ func newMachine(t *testing.T) *machine {
 
 // removeHome stops what still runs there first.
 func (m *machine) removeHome() {
-	if text, err := os.ReadFile(m.state("pid")); err == nil {
+	text, err := os.ReadFile(m.state("pid"))
+	if err != nil { // of a user without XDG_STATE_HOME
+		text, err = os.ReadFile(m.path(".local", "state", "gomirror", "pid"))
+	}
+	if err == nil {
 		m.tryRun("gomirror stop")
 		var pid int
 		if _, err := fmt.Sscan(string(text), &pid); err == nil {
