@@ -213,8 +213,7 @@ func authProblem(err error, hint string) error {
 }
 
 // forgetTokens tells a running sidecar that tokens have changed, or what config.toml
-// calls private. Without one there is
-// nothing to tell.
+// calls private. Without one there is nothing to tell.
 func forgetTokens(ctx context.Context, env *Env, s *settings) {
 	client, err := daemon.Dial(s.stateDir)
 	if errors.Is(err, daemon.ErrNotRunning) {
@@ -224,6 +223,6 @@ func forgetTokens(ctx context.Context, env *Env, s *settings) {
 		err = client.ForgetTokens(ctx)
 	}
 	if err != nil {
-		env.note("%v; so that it knows of this: gomirror stop && gomirror serve --background", err)
+		env.note("%v; so that it knows of this: %s", err, env.startAnew(ctx, s))
 	}
 }

@@ -93,6 +93,7 @@ func settingUp(ctx context.Context, env *Env, orig originals, fallback string) (
 		config:   s.private,
 		fallback: fallback,
 		cacheDir: s.cacheDir,
+		restart:  func() string { return env.startAnew(ctx, s) },
 	}
 	if in.proxy == "" { // it held nothing but us, so the user's own is not known
 		own, err := builtinGoEnv(ctx, env)

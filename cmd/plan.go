@@ -33,6 +33,8 @@ type planInput struct {
 	held     []string // those of them that decide what is served: that daemon's if it runs
 	fallback string   // "" or one of fallbacks
 	cacheDir string
+
+	restart func() string // the command that starts that daemon anew and loses no flag of it
 }
 
 // plan is what to set; variables of goVars that are not in set keep the user's own
@@ -132,9 +134,9 @@ func (p *plan) keepNotes(keep, config []string, in planInput) {
 			// No advice: as a setting it would cut off the mirror for everything.
 			p.note("GOPRIVATE or GONOPROXY is *, so go fetches everything by itself and gomirror serves nothing")
 		case covered(pattern, config):
-			p.note("go fetches %s by itself until gomirror restarts with it: gomirror stop && gomirror serve --background", pattern)
+			p.note("go fetches %s by itself until gomirror restarts with it: %s", pattern, in.restart())
 		case covered(pattern, in.private) && hasToken(in.tokens, pattern):
-			p.note("go fetches %s by itself until gomirror restarts with this shell's %s: gomirror stop && gomirror serve --background", pattern, tokenVariable)
+			p.note("go fetches %s by itself until gomirror restarts with this shell's %s: %s", pattern, tokenVariable, in.restart())
 		case covered(pattern, in.private) && strings.HasPrefix(pattern, "github.com/"):
 			strange = append(strange, pattern)
 		default:
