@@ -31,17 +31,20 @@ type entry struct {
 	asked bool // while on its way
 }
 
-// begin notes that a key is on its way.
-func (b *books) begin(key cache.Key, now time.Time) {
+// begin notes that a key is on its way. It reports whether end is to be told how that
+// ends: not of a key that is on its way or lies there already, for that is accounted for.
+func (b *books) begin(key cache.Key, now time.Time) bool {
 	if b.open == nil {
 		b.open = make(map[cache.Key]*entry)
 	}
 	if now.Sub(b.swept) > time.Second {
 		b.sweep(now)
 	}
-	if len(b.open) < bookLimit {
-		b.open[key] = &entry{since: now}
+	if b.open[key] != nil || len(b.open) >= bookLimit {
+		return false
 	}
+	b.open[key] = &entry{since: now}
+	return true
 }
 
 // end notes what came: no bytes if it was held or could not be had.

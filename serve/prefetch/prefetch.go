@@ -203,7 +203,7 @@ func (p *Prefetch) take(lane laneName) (job, bool) {
 	}
 	j, ok := p.plan.take(lane)
 	if ok && lane != lookLane && !p.plan.wanted[j.key] { // what a client asked for is not ahead of it
-		p.books.begin(j.key, p.opts.Now())
+		j.booked = p.books.begin(j.key, p.opts.Now())
 	}
 	return j, ok
 }
@@ -231,7 +231,9 @@ func (p *Prefetch) do(ctx context.Context, plan *plan, j job) {
 	now := p.opts.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.books.end(j.key, size, now)
+	if j.booked {
+		p.books.end(j.key, size, now)
+	}
 	if size > 0 && j.key.Kind() != cache.Zip {
 		plan.took(now.Sub(start))
 	}

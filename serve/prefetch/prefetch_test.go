@@ -1,6 +1,7 @@
 package prefetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +29,11 @@ type origin struct {
 	store *cache.Store
 	mods  map[string]string // "PATH@VERSION" -> go.mod
 	zips  int64             // bytes of each zip
+	holds bool              // what was fetched is a hit later, as it is of a cache
 
 	mu     sync.Mutex
+	trip   time.Duration // of a fetch, 0 is trip
+	held   map[cache.Key]bool
 	asked  []string // in order, those in the background
 	flying int
 	most   int // zips in flight at once
@@ -44,9 +48,13 @@ func (o *origin) Get(ctx context.Context, key cache.Key) (*mirror.Answer, error)
 		o.flying++
 		o.most = max(o.most, o.flying)
 	}
+	took := cmp.Or(o.trip, trip)
+	if o.holds && o.held[key] {
+		took = 0
+	}
 	o.mu.Unlock()
 	select {
-	case <-time.After(trip):
+	case <-time.After(took):
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -77,7 +85,15 @@ func (o *origin) Get(ctx context.Context, key cache.Key) (*mirror.Answer, error)
 	if zip {
 		entry.Size = o.zips
 	}
-	return &mirror.Answer{Entry: entry, State: mirror.Miss}, nil
+	state := mirror.Miss
+	if o.holds && took == 0 {
+		state = mirror.Hit
+	}
+	if o.held == nil {
+		o.held = make(map[cache.Key]bool)
+	}
+	o.held[key] = true
+	return &mirror.Answer{Entry: entry, State: state}, nil
 }
 
 func must(key cache.Key, err error) cache.Key {
@@ -85,6 +101,12 @@ func must(key cache.Key, err error) cache.Key {
 		panic(err)
 	}
 	return key
+}
+
+func (o *origin) setTrip(d time.Duration) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.trip = d
 }
 
 func (o *origin) log(suffix string) []string {
@@ -460,6 +482,44 @@ func TestAStuckFolderHoldsNothingUp(t *testing.T) {
 			t.Errorf("%d zips fetched, want 2", got)
 		}
 	})
+}
+
+// TestAnInterruptedPullLeaksNoBudget has go mod download begun, ended and begun again.
+func TestAnInterruptedPullLeaksNoBudget(t *testing.T) {
+	pause := map[string]time.Duration{
+		"the zips have landed":      quiet + time.Second,
+		"a zip is still on its way": 0, // and longer than quiet, see below
+	}
+	for name, pause := range pause {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := origins(map[string]string{"a@v1.0.0": goMod("a@v1.0.0", "1.20"), "b@v1.0.0": goMod("b@v1.0.0", "1.20")})
+				o.holds = true
+				p := rig(t, o, Options{})
+				for range 5 {
+					if pause == 0 {
+						o.setTrip(quiet + 2*time.Second)
+					}
+					p.Asked(key("a@v1.0.0", cache.Mod), false)()
+					p.Asked(key("b@v1.0.0", cache.Mod), false)()
+					time.Sleep(quiet + time.Second)
+				}
+				time.Sleep(2 * quiet)
+				got := p.Stats()
+				if got.Fetched != 4 || got.FetchedBytes <= 2<<20 {
+					t.Errorf("after five pulls of two modules: %+v, want each file fetched once", got)
+				}
+				if p.books.ahead() != 2<<20 {
+					t.Errorf("%d bytes lie ahead, want those of 2 zips", p.books.ahead())
+				}
+				p.Asked(key("a@v1.0.0", cache.Zip), true)()
+				p.Asked(key("b@v1.0.0", cache.Zip), true)()
+				if got := p.Stats(); p.books.ahead() != 0 || got.Used != 2 {
+					t.Errorf("%d bytes lie ahead once a client has asked for both, %+v", p.books.ahead(), got)
+				}
+			})
+		})
+	}
 }
 
 func TestStats(t *testing.T) {

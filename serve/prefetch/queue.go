@@ -33,6 +33,7 @@ type job struct {
 	spread bool // go reads the .mod files of these, whatever its go line
 	guess  bool // dropped when better is known
 	look   bool // no key: find the project
+	booked bool // the books wait for its end
 }
 
 // queue has the jobs of a pull. A key is queued once.
