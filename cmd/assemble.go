@@ -168,7 +168,8 @@ func (a *assembly) read(context.Context) error {
 		Budget:  budget,
 		Private: a.isPrivate,
 		Projects: func() []prefetch.Project {
-			return prefetch.Running(func(goproxy string) bool { return strings.Contains(goproxy, a.capability) })
+			through := func(goproxy string) bool { return strings.Contains(goproxy, a.capability) }
+			return prefetch.Running(through, a.listener.Addr().(*net.TCPAddr).Port)
 		},
 		Now: a.env.Now,
 		Log: a.log,

@@ -3,6 +3,7 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,12 +68,29 @@ func showProjects() error {
 	}
 	c := exec.Command(filepath.Join(dir, "go"), "60")
 	c.Dir, c.Env = dir, []string{"GOPROXY=ours"}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	file, err := conn.(*net.TCPConn).File()
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	c.ExtraFiles = []*os.File{file}
 	if err := c.Start(); err != nil {
 		return err
 	}
 	defer func() { c.Process.Kill(); c.Wait() }()
-	found := len(prefetch.Running(func(goproxy string) bool { return goproxy == "ours" }))
-	fmt.Printf("projects %d\n", found)
+	through := func(goproxy string) bool { return goproxy == "ours" }
+	port := listener.Addr().(*net.TCPAddr).Port
+	fmt.Printf("projects %d\nunconnected projects %d\n", len(prefetch.Running(through, port)), len(prefetch.Running(through, port+1)))
 	return nil
 }
 

@@ -12,81 +12,78 @@ import (
 )
 
 const (
-	// quiet ends a pull: what is asked after it says nothing about what was asked before.
+	// quiet ends a plan: what is asked after it says nothing about what was asked before.
 	quiet = 10 * time.Second
 
-	// lookEvery and lookTimes bound the search for the project of a pull.
-	lookEvery = 100 * time.Millisecond
-	lookTimes = 5
-
-	// buildBudget and buildShare keep what go build does not want below a quarter of what
-	// is fetched, and below a few zips at the start.
-	buildBudget = 4 << 20
-	buildShare  = 4
+	// span is how often a plan forgets what has not come up for as long: with an editor
+	// and its language server there is no quiet.
+	span = 5 * time.Minute
 
 	// nearLink is the time of a small fetch below which guessing costs more processor
 	// time than it saves in waiting.
 	nearLink = 15 * time.Millisecond
 )
 
-// plan is what is known about the pull that is under way, and what to fetch for it.
+// plan is what is known about the pulls that are under way, and what to fetch for them.
 // Prefetch.mu guards it.
 type plan struct {
-	opts  Options
-	last  time.Time // when a client last asked
-	cold  bool      // the client wants what is not held
-	graph bool      // the client reads the module graph
-	queue queue
+	opts   Options
+	last   time.Time // when a client last asked
+	turned time.Time // when it last forgot
+	cold   bool      // a client wants what is not held
+	queue  queue
+	pull   // by what is asked, the latest; others are told apart by their projects
 
+	wanted   recent[cache.Key, bool] // by a client
+	listed   recent[string, bool]    // module paths whose versions a client wants to know
+	public   recent[string, bool]    // module paths that a client or a public .mod has named
+	paces    []time.Duration         // of the last small fetches
+	projects []*project              // that go commands work in, see projects.go
+	looks    looks
+	used     int64 // bytes that were of use before
+}
+
+// pull is what the requests of one go command tell.
+type pull struct {
 	roots   wave
-	wanted  map[cache.Key]bool      // by the client
-	listed  map[string]bool         // module paths whose versions the client wants to know
-	highest map[string]string       // the highest version of each path that a .mod requires
-	learned map[module.Version]bool // versions whose requirements are known
-	paces   []time.Duration         // of the last small fetches
-	project *Project                // that go works in, once it is found
-	looks   int                     // how often it was looked for
-	looked  time.Time
-	looking bool
-
-	public map[string]bool  // module paths that a client or a public .mod has named
-	latent map[string][]job // what the project needs of each module path, until that is public
+	graph   bool                         // it reads the module graph
+	fetches bool                         // and wants versions, after that
+	zips    bool                         // and their zips
+	highest recent[string, string]       // the highest version of each path that a .mod requires
+	learned recent[module.Version, bool] // versions whose requirements are known
 }
 
-func newPlan(opts Options, now time.Time) *plan {
-	return &plan{
-		opts: opts, last: now, queue: newQueue(),
-		wanted:  make(map[cache.Key]bool),
-		listed:  make(map[string]bool),
-		highest: make(map[string]string),
-		learned: make(map[module.Version]bool),
-		latent:  make(map[string][]job),
-		public:  make(map[string]bool),
-	}
+// newPlan makes a plan. used is how many bytes were of use until now.
+func newPlan(opts Options, now time.Time, used int64) *plan {
+	return &plan{opts: opts, last: now, turned: now, queue: newQueue(), used: used}
 }
 
-// asked notes what a client wants and queues what follows from it.
-func (p *plan) asked(key cache.Key, held bool, now time.Time) {
+// asked notes what a client wants and queues what follows from it. alone says that no
+// other request waits.
+func (p *plan) asked(key cache.Key, held, alone bool, now time.Time) {
 	p.last = now
+	p.age(now)
 	mod := key.Module()
 	switch {
 	case key.Kind() == cache.List || key.Kind() == cache.Latest:
-		p.listed[mod.Path] = true
+		p.listed.set(mod.Path, true)
 		return
 	case !key.Immutable() || p.private(mod.Path):
 		return
 	}
-	p.wanted[key] = true
+	p.wanted.set(key, true)
 	p.queue.reach(key)
 	p.publish(mod.Path)
 	wasWarm := !p.cold
 	p.cold = p.cold || !held
 	switch key.Kind() {
 	case cache.Mod:
-		p.askedMod(key)
+		p.askedMod(key, alone)
 	case cache.Info:
+		p.fetches = true
 		p.askedInfo(mod, held)
 	case cache.Zip:
+		p.fetches, p.zips = true, true
 		p.askedZip(key, held)
 	}
 	if p.cold && wasWarm {
@@ -95,25 +92,46 @@ func (p *plan) asked(key cache.Key, held bool, now time.Time) {
 			p.whole(root)
 		}
 	}
-	if !held && p.project == nil && p.looks < lookTimes && now.Sub(p.looked) > lookEvery {
-		p.looks, p.looked = p.looks+1, now
-		p.queue.look, p.looking = true, true
+	if !held {
+		p.lookFor(mod, now)
 	}
+}
+
+// age forgets what has not come up for a while.
+func (p *plan) age(now time.Time) {
+	if now.Sub(p.turned) < span {
+		return
+	}
+	p.turned = now
+	p.wanted.turn()
+	p.listed.turn()
+	p.public.turn()
+	p.highest.turn()
+	p.learned.turn()
+	p.queue.turn()
+	p.projects = slices.DeleteFunc(p.projects, func(r *project) bool { return now.Sub(r.seen) > span })
 }
 
 // askedMod is for a .mod. Its requirements are next; and if it is one of the main
 // module's own, so are its .info and .zip.
-func (p *plan) askedMod(key cache.Key) {
+func (p *plan) askedMod(key cache.Key, alone bool) {
 	mod := key.Module()
-	if p.wanted[key.Sibling(cache.Zip)] {
+	if p.wanted.get(key.Sibling(cache.Zip)) {
 		return // it belongs to the zip that go has just had
 	}
+	if p.fetches && alone && !p.found() {
+		// A command hardly comes back to the graph once it fetches what the graph has: this
+		// is another one, with roots of its own.
+		p.pull = pull{}
+		p.queue.restart()
+	}
 	p.graph = true
-	root := !p.listed[mod.Path] && p.roots.add(mod)
+	p.readsGraph(mod)
+	root := !p.listed.get(mod.Path) && p.roots.add(mod)
 	if !p.cold {
 		return
 	}
-	if !p.learned[mod] {
+	if !p.learned.get(mod) {
 		p.queue.push(job{key: key, learn: true, tier: first})
 	}
 	if root {
@@ -125,16 +143,20 @@ func (p *plan) askedMod(key cache.Key) {
 // it wants one that is none of the main module's own, then the main module is of before
 // Go 1.17 and its zips are those of the whole graph.
 func (p *plan) askedInfo(mod module.Version, held bool) {
-	if !p.graph || held || p.roots.has(mod) || p.listed[mod.Path] || p.project != nil {
+	if !p.graph || held || p.roots.has(mod) || p.listed.get(mod.Path) {
 		return
 	}
-	if p.wanted[mustKey(mod, cache.Mod)] {
+	if p.found() && !p.any(func(r *project) bool { return r.Old }) {
+		return
+	}
+	if p.wanted.get(mustKey(mod, cache.Mod)) {
 		p.whole(mod)
 	}
 }
 
 // askedZip is for a .zip: its .mod and .info are next.
 func (p *plan) askedZip(key cache.Key, held bool) {
+	p.wantsZips(key.Module())
 	if held {
 		return
 	}
@@ -145,7 +167,7 @@ func (p *plan) askedZip(key cache.Key, held bool) {
 
 // whole queues the .info and the .zip of a version.
 func (p *plan) whole(mod module.Version) {
-	if v := p.highest[mod.Path]; semver.Compare(v, mod.Version) > 0 {
+	if v := p.highest.get(mod.Path); semver.Compare(v, mod.Version) > 0 {
 		return // go will take the higher one
 	}
 	if key, ok := keyOf(mod, cache.Info); ok && !p.private(mod.Path) {
@@ -156,7 +178,7 @@ func (p *plan) whole(mod module.Version) {
 
 // push queues a job unless a client has asked for the key.
 func (p *plan) push(j job) {
-	if !p.wanted[j.key] {
+	if !p.wanted.get(j.key) {
 		p.queue.push(j)
 	}
 }
@@ -170,30 +192,31 @@ func (p *plan) learn(j job, file *modfile.File) {
 	if p.private(mod.Path) {
 		return // since it was begun; what it requires may be no less of a secret
 	}
-	p.learned[mod] = true
+	p.learned.set(mod, true)
 	spread := j.spread || !prunes(file)
+	sums := p.summed(mod)
 	for _, r := range file.Require {
-		if p.private(r.Mod.Path) || len(p.highest) >= queueLimit {
+		if p.private(r.Mod.Path) || p.highest.len() >= queueLimit {
 			continue
 		}
 		p.publish(r.Mod.Path)
-		if !r.Indirect && p.wanted[j.key.Sibling(cache.Zip)] {
-			p.queue.near[r.Mod.Path] = true
+		if !r.Indirect && p.wanted.get(j.key.Sibling(cache.Zip)) {
+			p.queue.near.set(r.Mod.Path, true)
 		}
-		higher := semver.Compare(r.Mod.Version, p.highest[r.Mod.Path]) > 0
+		higher := semver.Compare(r.Mod.Version, p.highest.get(r.Mod.Path)) > 0
 		if higher {
-			p.highest[r.Mod.Path] = r.Mod.Version
+			p.highest.set(r.Mod.Path, r.Mod.Version)
 		}
 		key, ok := keyOf(r.Mod, cache.Mod)
 		if !ok || !p.graph {
 			continue
 		}
 		switch {
-		case p.project != nil && p.project.Sums != nil:
+		case sums:
 			// What go will ask for is known, and queued.
 		case spread:
 			p.push(job{key: key, learn: true, spread: true, tier: deep})
-		case higher && p.project == nil && p.far() && !p.roots.hasPath(r.Mod.Path):
+		case higher && !p.named(mod) && p.far() && !p.roots.hasPath(r.Mod.Path):
 			p.push(job{key: key, guess: true, tier: own})
 		}
 	}
@@ -205,22 +228,17 @@ func prunes(file *modfile.File) bool {
 	return file.Go != nil && semver.Compare("v"+file.Go.Version, "v1.17") >= 0
 }
 
-// take returns the next job of a lane. No zip is begun while it is being found out
-// whether the command wants any. What became private since it was queued is dropped.
-func (p *plan) take(lane laneName) (job, bool) {
-	if lane == zipLane && (p.looking || p.project != nil && !p.project.Zips) {
-		return job{}, false
+// wants reports whether a job is still worth doing. What became private since it was
+// queued is dropped.
+func (p *plan) wants(j job) bool {
+	mod := j.key.Module()
+	switch {
+	case p.private(mod.Path):
+		return false
+	case j.guess:
+		return !p.wanted.get(j.key) && p.highest.get(mod.Path) == mod.Version && !p.roots.hasPath(mod.Path)
 	}
-	return p.queue.take(lane, func(j job) bool {
-		if p.private(j.key.Module().Path) {
-			return false
-		}
-		if j.guess {
-			mod := j.key.Module()
-			return !p.wanted[j.key] && p.highest[mod.Path] == mod.Version && !p.roots.hasPath(mod.Path)
-		}
-		return j.learn || !p.wanted[j.key]
-	})
+	return j.learn || !p.wanted.get(j.key)
 }
 
 // took notes how long a small fetch took.
@@ -239,16 +257,6 @@ func (p *plan) far() bool {
 	}
 	sorted := slices.Sorted(slices.Values(p.paces))
 	return sorted[len(sorted)/2] >= nearLink
-}
-
-// budget is how many bytes of zips may lie there unasked. Go build asks for the zips of
-// what is imported, and what that is no go.mod tells: so what was of use bounds what may
-// turn out to be none.
-func (p *plan) budget(used int64) int64 {
-	if p.graph {
-		return p.opts.Budget
-	}
-	return min(p.opts.Budget, buildBudget+used/buildShare)
 }
 
 // mustKey makes a key to look up with: the zero Key, for which nobody asks, of what is

@@ -92,10 +92,11 @@ type Prefetch struct {
 	stuck atomic.Bool // a look for projects goes on
 
 	mu    sync.Mutex
-	plan  *plan         // guarded by mu
-	open  int           // guarded by mu; requests of clients that have no answer yet
-	books books         // guarded by mu
-	news  chan struct{} // guarded by mu; closed and renewed when there may be work
+	plan  *plan // guarded by mu
+	open  int   // guarded by mu; requests of clients that have no answer yet
+	books books // guarded by mu
+
+	news [3]chan struct{} // by lane: as many as there are workers to be told of work
 }
 
 // New returns a Prefetch that works once it runs.
@@ -118,7 +119,11 @@ func New(opts Options) *Prefetch {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Prefetch{opts: opts, plan: newPlan(opts, opts.Now()), news: make(chan struct{})}
+	p := &Prefetch{opts: opts, plan: newPlan(opts, opts.Now(), 0)}
+	for lane, slots := range [...]int{modLane: modSlots, zipLane: zipSlots, lookLane: 1} {
+		p.news[lane] = make(chan struct{}, slots)
+	}
+	return p
 }
 
 // Asked is told of every request of a client before it is answered; held says that it
@@ -133,10 +138,13 @@ func (p *Prefetch) Asked(key cache.Key, held bool) (answered func()) {
 		return func() {}
 	}
 	if p.over(now) {
-		p.plan = newPlan(p.opts, now)
+		p.plan = newPlan(p.opts, now, p.books.used())
 	}
+	p.plan.asked(key, held, p.open == 0, now)
 	p.open++
-	p.plan.asked(key, held, now)
+	if key.Kind() == cache.Zip {
+		p.plan.queue.news[zipLane]++ // there may be room for another
+	}
 	p.wake()
 	return func() {
 		p.mu.Lock()
@@ -149,10 +157,17 @@ func (p *Prefetch) Asked(key cache.Key, held bool) (answered func()) {
 // over reports whether the pull that the plan is for has ended. p.mu is held.
 func (p *Prefetch) over(now time.Time) bool { return p.open == 0 && now.Sub(p.plan.last) > quiet }
 
-// wake tells the workers to look again. p.mu is held.
+// wake tells as many workers as there is new work for: most requests bring none, and
+// each worker that looks goes through its lane. p.mu is held.
 func (p *Prefetch) wake() {
-	close(p.news)
-	p.news = make(chan struct{})
+	for lane := range p.news {
+		for n := &p.plan.queue.news[lane]; *n > 0; *n-- {
+			select {
+			case p.news[lane] <- struct{}{}:
+			default: // all have been told
+			}
+		}
+	}
 }
 
 // Run fetches until ctx ends.
@@ -179,14 +194,14 @@ func (p *Prefetch) work(ctx context.Context, lane laneName) {
 	for {
 		p.mu.Lock()
 		j, ok := p.take(lane)
-		plan, news := p.plan, p.news
+		plan := p.plan
 		p.mu.Unlock()
 		if ok {
 			p.do(ctx, plan, j)
 			continue
 		}
 		select {
-		case <-news:
+		case <-p.news[lane]:
 		case <-ctx.Done():
 			return
 		}
@@ -198,11 +213,16 @@ func (p *Prefetch) take(lane laneName) (job, bool) {
 	if p.over(p.opts.Now()) {
 		return job{}, false // nobody pulls any more
 	}
-	if lane == zipLane && (p.books.full() || p.books.ahead() >= p.plan.budget(p.books.used())) {
-		return job{}, false
+	may := func(job) bool { return true }
+	if lane == zipLane {
+		if p.books.full() || p.plan.looks.urgent {
+			return job{}, false
+		}
+		ahead, used := p.books.ahead(), p.books.used()
+		may = func(j job) bool { return ahead < p.plan.budget(j, used) }
 	}
-	j, ok := p.plan.take(lane)
-	if ok && lane != lookLane && !p.plan.wanted[j.key] { // what a client asked for is not ahead of it
+	j, ok := p.plan.queue.take(lane, may, p.plan.wants)
+	if ok && lane != lookLane && !p.plan.wanted.get(j.key) { // what a client asked for is not ahead of it
 		j.booked = p.books.begin(j.key, p.opts.Now())
 	}
 	return j, ok
@@ -240,7 +260,7 @@ func (p *Prefetch) do(ctx context.Context, plan *plan, j job) {
 	if file != nil {
 		plan.learn(j, file)
 	}
-	p.wake()
+	p.wake() // the worker itself looks next
 }
 
 // lookTime is how long the search for the project may take: it reads a few small files,
@@ -267,7 +287,8 @@ func (p *Prefetch) look(ctx context.Context, plan *plan) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	plan.adopt(projects)
+	plan.adopt(projects, p.opts.Now())
+	plan.queue.news[zipLane] += zipSlots // they wait for what this shows
 	p.wake()
 }
 

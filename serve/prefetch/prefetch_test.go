@@ -235,6 +235,12 @@ func TestZipsFollowTheFirstWaveInItsOrder(t *testing.T) {
 		}
 		// Sorts before all of the wave: a requirement of a requirement. Its zip is never asked for.
 		p.Asked(key("a@v0.1.0", cache.Mod), true)
+		time.Sleep(20 * trip)
+		// Up to here it could be go list -m.
+		if got := len(o.log(".zip")); got < 4 || got > 4+zipSlots {
+			t.Errorf("%d zips of 1 MiB fetched before any is asked for, want 4 and few more", got)
+		}
+		p.Asked(key("m00@v1.0.0", cache.Zip), true)
 		time.Sleep(60 * trip)
 		got := o.log(".zip")
 		for begun := range slices.Chunk(got, zipSlots) { // at the same time

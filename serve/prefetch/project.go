@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/mod/modfile"
@@ -17,13 +18,14 @@ import (
 // Project says which version of a module is next and never which module: see
 // [plan.publish].
 type Project struct {
+	Dir      string           // of its go.mod
 	Requires []module.Version // as they are after replacements, in go's order
+	Old      bool             // of before Go 1.17: its go.mod does not require what those require
 	Sums     []module.Version // whose .mod files go.sum knows; nil without a go.sum
+	Zipped   []module.Version // of an Old one: whose zips go.sum knows, the highest version of each path
 	Zips     bool             // the go command that runs there wants zips
 	Private  []string         // patterns: GOPRIVATE, GONOPROXY and GONOSUMDB of that command
 	Replaced []string         // module paths that have something else in their place
-
-	private func(modPath string) bool // matches Private
 }
 
 // fileLimit is the size up to which a go.mod or go.sum is read. Kubernetes' have 15 and
@@ -49,14 +51,18 @@ func readProject(dir string) (Project, error) {
 	if err != nil {
 		return Project{}, err
 	}
-	project := Project{Requires: required(file)}
+	project := Project{Dir: root, Requires: required(file), Old: !prunes(file)}
 	for _, r := range file.Replace {
 		if r.New.Path != r.Old.Path {
 			project.Replaced = append(project.Replaced, r.Old.Path)
 		}
 	}
 	if text, err := readFile(filepath.Join(root, "go.sum")); err == nil {
-		project.Sums = readSums(text)
+		zipped := []module.Version(nil)
+		project.Sums, zipped = readSums(text)
+		if project.Old {
+			project.Zipped = highest(zipped)
+		}
 	}
 	return project, nil
 }
@@ -115,10 +121,9 @@ func required(file *modfile.File) []module.Version {
 	return mods
 }
 
-// readSums returns the versions whose .mod a go.sum knows. Go reads no others, or it
-// would have added them.
-func readSums(text []byte) []module.Version {
-	var mods []module.Version
+// readSums returns the versions whose .mod a go.sum knows, and those whose zip it knows.
+// Go reads no other .mod, or it would have added that.
+func readSums(text []byte) (mods, zips []module.Version) {
 	for line := range bytes.Lines(text) {
 		f := strings.Fields(string(line))
 		if len(f) != 3 {
@@ -126,9 +131,19 @@ func readSums(text []byte) []module.Version {
 		}
 		if version, ok := strings.CutSuffix(f[1], "/go.mod"); ok {
 			mods = append(mods, module.Version{Path: f[0], Version: version})
+		} else if strings.HasPrefix(f[2], "h1:") {
+			zips = append(zips, module.Version{Path: f[0], Version: f[1]})
 		}
 	}
-	return mods
+	return mods, zips
+}
+
+// highest returns the highest version of each path: go.sum keeps old ones until go mod
+// tidy.
+func highest(mods []module.Version) []module.Version {
+	module.Sort(mods) // by path, then version
+	slices.Reverse(mods)
+	return slices.CompactFunc(mods, func(a, b module.Version) bool { return a.Path == b.Path })
 }
 
 // wantsZips reports whether a go command with these arguments downloads zips. Those

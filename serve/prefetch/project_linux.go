@@ -1,8 +1,10 @@
 package prefetch
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -10,11 +12,12 @@ import (
 
 const nonblock = syscall.O_NONBLOCK
 
-// Running returns the projects in which this user's go commands run now, by the
-// folders that they work in, see proc(5). Only go.mod and go.sum are read there. through
-// tells from the GOPROXY in the command's environment whether it asks us; one that has
-// none there may.
-func Running(through func(goproxy string) bool) []Project {
+// Running returns the projects in which this user's go commands run now that have a
+// connection to the local TCP port, by the folders that they work in, see proc(5). Only
+// go.mod and go.sum are read there. through tells from the GOPROXY in the command's
+// environment whether it asks us; one that has none there may.
+func Running(through func(goproxy string) bool, port int) []Project {
+	sockets := connected(port)
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
@@ -26,6 +29,10 @@ func Running(through func(goproxy string) bool) []Project {
 		}
 		proc := filepath.Join("/proc", e.Name())
 		if comm, err := os.ReadFile(proc + "/comm"); err != nil || string(comm) != "go\n" || !ours(proc) {
+			continue
+		}
+		// One that has all it needs asks nobody, and nothing is to be fetched for it.
+		if !holds(proc, sockets) {
 			continue
 		}
 		// The folder of a container's process is another one here.
@@ -63,6 +70,41 @@ func ours(proc string) bool {
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	return ok && int(stat.Uid) == os.Getuid()
+}
+
+// connected returns the sockets of this machine that are connected to a local port, as
+// the links in /proc/PID/fd have them. Nil means that they can't be told.
+func connected(port int) map[string]bool {
+	var sockets map[string]bool
+	remote := fmt.Sprintf(":%04X", port)
+	for _, name := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue // a machine without IPv6 has the first alone
+		}
+		if sockets == nil {
+			sockets = make(map[string]bool)
+		}
+		for line := range strings.Lines(string(text)) {
+			// sl local_address rem_address st queues timer retransmits uid timeout inode
+			if f := strings.Fields(line); len(f) > 9 && strings.HasSuffix(f[2], remote) {
+				sockets["socket:["+f[9]+"]"] = true
+			}
+		}
+	}
+	return sockets
+}
+
+// holds reports whether a process has one of the sockets open.
+func holds(proc string, sockets map[string]bool) bool {
+	entries, err := os.ReadDir(proc + "/fd")
+	if err != nil || sockets == nil {
+		return err == nil
+	}
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		link, err := os.Readlink(proc + "/fd/" + e.Name())
+		return err == nil && sockets[link]
+	})
 }
 
 // sameRoot reports whether a process sees the file system as we do.

@@ -1,6 +1,7 @@
 package prefetch
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,7 +12,7 @@ import (
 	"golang.org/x/mod/module"
 )
 
-// TestRunning has a real process that is named go work in a project.
+// TestRunning has a real process that is named go work in a project and hold a connection.
 func TestRunning(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.com/m\n\nrequire example.com/a v1.2.3\n"), 0o600); err != nil {
@@ -30,6 +31,23 @@ func TestRunning(t *testing.T) {
 	cmd := exec.Command(named, "-u")
 	cmd.Dir = dir
 	cmd.Env = []string{"GOPROXY=http://127.0.0.1:1/t/ours,direct", "GONOPROXY=corp.example"}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	port := listener.Addr().(*net.TCPAddr).Port
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	file, err := conn.(*net.TCPConn).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	cmd.ExtraFiles = []*os.File{file}
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -39,13 +57,22 @@ func TestRunning(t *testing.T) {
 	}
 	t.Cleanup(func() { in.Close(); cmd.Wait() })
 	want := module.Version{Path: "example.com/a", Version: "v1.2.3"}
-	for _, through := range []bool{true, false} {
-		running := Running(func(goproxy string) bool { return through && strings.Contains(goproxy, "/t/ours") })
+	tests := []struct {
+		name    string
+		through bool
+		port    int
+	}{
+		{"a command that asks us", true, port},
+		{"one that asks another proxy", false, port},
+		{"one that is not connected to us", true, port + 1},
+	}
+	for _, test := range tests {
+		running := Running(func(goproxy string) bool { return test.through && strings.Contains(goproxy, "/t/ours") }, test.port)
 		found := slices.ContainsFunc(running, func(p Project) bool {
-			return slices.Contains(p.Requires, want) && !p.Zips && slices.Contains(p.Private, "corp.example")
+			return slices.Contains(p.Requires, want) && p.Dir == dir && !p.Zips && slices.Contains(p.Private, "corp.example")
 		})
-		if found != through {
-			t.Errorf("the project of a go command that asks us is %v: found is %v", through, found)
+		if want := test.through && test.port == port; found != want {
+			t.Errorf("%s: found is %v", test.name, found)
 		}
 	}
 }

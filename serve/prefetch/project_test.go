@@ -52,9 +52,15 @@ not a line
 			Sums:     []module.Version{v("a", "v1.0.0"), v("b", "v1.0.0"), v("fork", "v1.1.0"), v("old", "v0.1.0")},
 			Replaced: replaced,
 		}, false},
+		{"of before pruning", map[string]string{"go.mod": "module example.com/main\n\ngo 1.16\n\nrequire example.com/a v1.0.0\n", "go.sum": goSum + "example.com/a v0.9.0 h1:x=\nexample.com/old v0.1.0 h1:x=\n"},
+			Project{
+				Old: true, Requires: []module.Version{v("a", "v1.0.0")},
+				Sums:   []module.Version{v("a", "v1.0.0"), v("b", "v1.0.0"), v("fork", "v1.1.0"), v("old", "v0.1.0")},
+				Zipped: []module.Version{v("old", "v0.1.0"), v("fork", "v1.1.0"), v("a", "v1.0.0")},
+			}, false},
 		{"of a later Go", map[string]string{"go.mod": "module example.com/main\n\ngo 1.99\n\nwish for speed\n\nrequire example.com/a v1.0.0\n"},
 			Project{Requires: []module.Version{v("a", "v1.0.0")}}, false},
-		{"a folder for go.sum", map[string]string{"go.mod": "require example.com/a v1.0.0\n", "go.sum/x": ""},
+		{"a folder for go.sum", map[string]string{"go.mod": "go 1.17\n\nrequire example.com/a v1.0.0\n", "go.sum/x": ""},
 			Project{Requires: []module.Version{v("a", "v1.0.0")}}, false},
 		{"no go.mod", nil, Project{}, true},
 		{"too large", map[string]string{"go.mod": strings.Repeat("/", fileLimit+1)}, Project{}, true},
@@ -79,7 +85,7 @@ not a line
 			if (err != nil) != test.fails {
 				t.Fatalf("error is %v", err)
 			}
-			if diff := cmp.Diff(got, test.want, cmpopts.IgnoreUnexported(Project{})); diff != "" {
+			if diff := cmp.Diff(got, test.want, cmpopts.IgnoreFields(Project{}, "Dir")); diff != "" {
 				t.Errorf("got, want: %s", diff)
 			}
 		})

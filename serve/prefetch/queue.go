@@ -36,36 +36,64 @@ type job struct {
 	booked bool // the books wait for its end
 }
 
-// queue has the jobs of a pull. A key is queued once.
+// queue has the jobs of a plan. A key is queued once.
 type queue struct {
-	queued map[cache.Key]bool
+	queued recent[cache.Key, bool]
 	lanes  [2][]job
 	at     map[cache.Kind]string // module path that the client has reached
-	near   map[string]bool       // module paths whose packages what was asked for imports
+	near   recent[string, bool]  // module paths whose packages what was asked for imports
 	look   bool
+	news   [3]int // by lane: what came since they were told
 }
 
-func newQueue() queue {
-	return queue{queued: make(map[cache.Key]bool), at: make(map[cache.Kind]string), near: make(map[string]bool)}
-}
+func newQueue() queue { return queue{at: make(map[cache.Kind]string)} }
 
 // reach notes where in its order the client is.
 func (q *queue) reach(key cache.Key) { q.at[key.Kind()] = key.Module().Path }
 
-// queueLimit bounds what one pull can make us ask for: a hostile .mod may require ten
-// thousand modules that each require as many. Kubernetes' graph has some 1,500.
+// queueLimit bounds what the .mod files of one span can make us ask for: a hostile one
+// may require ten thousand modules that each require as many. Kubernetes' graph has some
+// 1,500.
 const queueLimit = 5_000
 
 func (q *queue) push(j job) {
-	if q.queued[j.key] || len(q.queued) >= queueLimit {
+	if q.queued.get(j.key) || q.queued.len() >= queueLimit {
 		return
 	}
-	q.queued[j.key] = true
+	q.queued.set(j.key, true)
+	q.again(j)
+}
+
+// again puts a job back that was taken.
+func (q *queue) again(j job) {
 	lane := modLane
 	if j.key.Kind() == cache.Zip {
 		lane = zipLane
 	}
 	q.lanes[lane] = append(q.lanes[lane], j)
+	q.news[lane]++
+}
+
+// lookNow queues a look for projects.
+func (q *queue) lookNow() {
+	q.look = true
+	q.news[lookLane]++
+}
+
+// restart lets what is not queued any more be queued again.
+func (q *queue) restart() {
+	q.queued, q.near = recent[cache.Key, bool]{}, recent[string, bool]{}
+	for _, lane := range q.lanes {
+		for _, j := range lane {
+			q.queued.set(j.key, true)
+		}
+	}
+}
+
+// turn forgets what was queued long ago.
+func (q *queue) turn() {
+	q.queued.turn()
+	q.near.turn()
 }
 
 // drop removes jobs.
@@ -75,31 +103,30 @@ func (q *queue) drop(unwanted func(job) bool) {
 	}
 }
 
-// take removes the job that go will want first, and all that are not wanted any more.
-func (q *queue) take(lane laneName, wanted func(job) bool) (job, bool) {
+// take removes the job that go will want first, of those that may be begun. What is not
+// wanted any more is dropped when its turn comes: to look at all each time costs more.
+func (q *queue) take(lane laneName, may, wanted func(job) bool) (job, bool) {
 	if lane == lookLane {
 		look := q.look
 		q.look = false
 		return job{look: true}, look
 	}
-	best := -1
-	kept := q.lanes[lane][:0]
-	for _, j := range q.lanes[lane] {
-		if !wanted(j) {
-			continue
+	for {
+		best := -1
+		for i, j := range q.lanes[lane] {
+			if (best < 0 || q.before(j, q.lanes[lane][best])) && may(j) {
+				best = i
+			}
 		}
-		kept = append(kept, j)
-		if best < 0 || q.before(j, kept[best]) {
-			best = len(kept) - 1
+		if best < 0 {
+			return job{}, false
+		}
+		j := q.lanes[lane][best]
+		q.lanes[lane] = slices.Delete(q.lanes[lane], best, best+1)
+		if wanted(j) {
+			return j, true
 		}
 	}
-	q.lanes[lane] = kept
-	if best < 0 {
-		return job{}, false
-	}
-	j := kept[best]
-	q.lanes[lane] = append(kept[:best], kept[best+1:]...)
-	return j, true
 }
 
 // before orders jobs by tier, and inside of one as go asks: what is imported by what it
@@ -109,8 +136,8 @@ func (q *queue) before(a, b job) bool {
 	if a.tier != b.tier {
 		return a.tier < b.tier
 	}
-	if q.near[aPath] != q.near[bPath] {
-		return q.near[aPath]
+	if near := q.near.get(aPath); near != q.near.get(bPath) {
+		return near
 	}
 	aPassed, bPassed := aPath < q.at[a.key.Kind()], bPath < q.at[b.key.Kind()]
 	if aPassed != bPassed {

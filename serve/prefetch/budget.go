@@ -1,0 +1,44 @@
+package prefetch
+
+const (
+	// buildBudget and buildShare keep what go build does not want below a quarter of what
+	// is fetched, and below a few zips at the start.
+	buildBudget = 4 << 20
+	buildShare  = 4
+)
+
+// budget is how many bytes of zips may lie there unasked for one more to be fetched. used
+// is how many were of use since the start.
+//
+// Go mod download wants the zips of the whole graph. Go build those of what is imported,
+// and what that is no go.mod tells: so what was of use bounds what may turn out to be
+// none. Go list -m wants none. Without the project of a command nothing tells it from go
+// mod download before that asks for its first zip.
+func (p *plan) budget(j job, used int64) int64 {
+	mod := j.key.Module()
+	few := min(p.opts.Budget, buildBudget+(used-p.used)/buildShare)
+	named, found, most := false, false, int64(0)
+	for _, r := range p.projects {
+		if r.gone || !r.names(mod) {
+			found = found || !r.gone && r.Zips
+			continue
+		}
+		named = true
+		switch {
+		case !r.Zips:
+		case r.graph:
+			most = p.opts.Budget
+		default:
+			most = max(most, few)
+		}
+	}
+	switch {
+	case named:
+		return most
+	case p.found() && !found:
+		return 0
+	case p.graph && p.zips:
+		return p.opts.Budget
+	}
+	return few
+}
