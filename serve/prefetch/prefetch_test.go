@@ -18,6 +18,7 @@ import (
 
 	"github.com/gomirror/gomirror/cache"
 	"github.com/gomirror/gomirror/serve/mirror"
+	"github.com/gomirror/gomirror/serve/upstream"
 )
 
 // trip is how long every fetch takes in these tests.
@@ -29,6 +30,7 @@ type origin struct {
 	store *cache.Store
 	mods  map[string]string // "PATH@VERSION" -> go.mod
 	zips  int64             // bytes of each zip
+	from  string            // the upstream that has delivered all
 	holds bool              // what was fetched is a hit later, as it is of a cache
 
 	mu     sync.Mutex
@@ -85,6 +87,7 @@ func (o *origin) Get(ctx context.Context, key cache.Key) (*mirror.Answer, error)
 	if zip {
 		entry.Size = o.zips
 	}
+	entry.Meta.Upstream = o.from
 	state := mirror.Miss
 	if o.holds && took == 0 {
 		state = mirror.Hit
@@ -334,6 +337,23 @@ func TestNothingIsFetchedFor(t *testing.T) {
 					t.Errorf("fetched %q, want %q", got, test.want)
 				}
 			})
+		})
+	}
+}
+
+// TestRequirementsOfWhatDirectDeliveredAreLeftAlone has a company's module for whose host
+// there is no pattern.
+func TestRequirementsOfWhatDirectDeliveredAreLeftAlone(t *testing.T) {
+	for from, want := range map[string]int{upstream.DirectName: 0, "https://proxy.example": 1} {
+		synctest.Test(t, func(t *testing.T) {
+			o := origins(map[string]string{"a@v1.0.0": goMod("a@v1.0.0", "1.13", "b@v1.0.0")})
+			o.from = from
+			p := rig(t, o, Options{})
+			p.Asked(key("a@v1.0.0", cache.Mod), false)
+			time.Sleep(5 * trip)
+			if got := o.log("b/@v/v1.0.0.mod"); len(got) != want {
+				t.Errorf("from %s: fetched %q, want %d", from, got, want)
+			}
 		})
 	}
 }
