@@ -46,7 +46,7 @@ type flights struct {
 type flight struct {
 	waiters int             // guarded by flights.mu
 	reads   int             // guarded by flights.mu; pieces of a body that have come
-	stood   time.Duration   // how long it has stood back, known to its own goroutine alone
+	stood   time.Duration   // guarded by flights.mu; how long it has stood back
 	urgent  chan struct{}   // closed once a client waits
 	ctx     context.Context // of the fill: outlives the client that began it
 	cancel  context.CancelFunc
@@ -150,7 +150,10 @@ func (f *flights) join(ctx context.Context, id flightKey) (fl *flight, first boo
 		fl.hurry()
 	}
 	ctx = upstream.WithAwaited(ctx, fl.urgent)
-	ctx = upstream.WithTurn(context.WithoutCancel(ctx), func(ctx context.Context) { f.turn(ctx, fl) })
+	ctx = context.WithoutCancel(ctx)
+	if takesTurns(id.key) {
+		ctx = upstream.WithTurn(ctx, func(ctx context.Context) { f.turn(ctx, fl) })
+	}
 	fl.ctx, fl.cancel = context.WithCancel(ctx)
 	if f.current == nil {
 		f.current = make(map[flightKey]*flight)

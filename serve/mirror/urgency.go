@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/gomirror/gomirror/cache"
 	"github.com/gomirror/gomirror/serve/upstream"
 )
 
@@ -17,8 +18,7 @@ const (
 	// hours.
 	standLimit = 10 * time.Second
 
-	// smallReads is up to how many pieces a body takes no room worth standing back for:
-	// a .mod or .info is one.
+	// smallReads is up to how many pieces a body takes no room worth standing back for.
 	smallReads = 3
 )
 
@@ -38,7 +38,12 @@ func (fl *flight) hurry() {
 	}
 }
 
-// turn is called before each piece of a flight's body. A flight that no client waits
+// takesTurns reports whether a body is large enough to stand in another's way. A .mod or
+// .info is one piece: to hold it back would spare the link nothing, and lose the time of
+// a round trip that go waits out for each.
+func takesTurns(key cache.Key) bool { return key.Kind() == cache.Zip }
+
+// turn is called before each piece of a zip. A flight that no client waits
 // for stands back while the body of another comes on that one does wait for: both
 // share the user's link. It does not stand back while that other merely waits for its
 // upstream, for the link is idle then.
@@ -50,13 +55,10 @@ func (f *flights) turn(ctx context.Context, fl *flight) {
 			return
 		default:
 		}
-		f.mu.Lock()
-		rest := standBack - time.Since(f.moved)
-		f.mu.Unlock()
-		if rest <= 0 || fl.stood >= standLimit {
+		rest := f.standsBack(fl)
+		if rest <= 0 {
 			return
 		}
-		fl.stood += rest
 		wait := time.NewTimer(rest)
 		select {
 		case <-wait.C:
@@ -68,6 +70,18 @@ func (f *flights) turn(ctx context.Context, fl *flight) {
 			return
 		}
 	}
+}
+
+// standsBack returns how long a flight is to let others go first, 0 for not at all.
+func (f *flights) standsBack(fl *flight) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	rest := standBack - time.Since(f.moved)
+	if rest <= 0 || fl.stood >= standLimit {
+		return 0
+	}
+	fl.stood += rest
+	return rest
 }
 
 // move notes that a body which a client waits for has come on.
