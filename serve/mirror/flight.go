@@ -81,6 +81,7 @@ func (fl *flight) isAnswered() bool {
 // do runs fill for id, or joins the one that runs, and opens what came of it. It
 // returns early when ctx ends.
 func (f *flights) do(ctx context.Context, id flightKey, fill fillFunc) (*cache.Entry, string, error) {
+	since := time.Now()
 	fl, first := f.join(ctx, id)
 	if fl == nil {
 		return nil, "", errClosed
@@ -98,10 +99,10 @@ func (f *flights) do(ctx context.Context, id flightKey, fill fillFunc) (*cache.E
 	case <-ctx.Done():
 		return nil, "", ctx.Err()
 	}
-	if !first && fl.err != nil && background(fl.ctx) && !background(ctx) {
-		// It was begun for no client and so has not asked everybody, see
-		// [upstream.Background]. The next flight is a client's own.
-		return f.do(ctx, id, fill)
+	if !first && upstream.Forgone(fl.err) && !background(ctx) {
+		// It was begun for no client and so has not done all it can. The next flight is a
+		// client's own, and has the time that is left of the one that a reason may take.
+		return f.do(upstream.WithSince(ctx, since), id, fill)
 	}
 	if fl.err != nil {
 		return nil, "", fl.err

@@ -2,11 +2,13 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gomirror/gomirror/cache"
+	"github.com/gomirror/gomirror/serve/upstream"
 )
 
 // body is a flight whose fill reads pieces of a body, each after its turn.
@@ -113,4 +115,35 @@ func TestTurnsOfLanes(t *testing.T) {
 	}
 	<-done
 	<-done
+}
+
+// TestWhatIsForgoneIsDoneForAClient has a client join a flight that was begun for nobody.
+// A reason is given to it as it is; only what was forgone is worth another flight, which
+// goes on with the time of the first.
+func TestWhatIsForgoneIsDoneForAClient(t *testing.T) {
+	refused := errors.New("refused")
+	synctest.Test(t, func(t *testing.T) {
+		for _, forgone := range []bool{false, true} {
+			var f flights
+			id := flightKey{cache.Public, mustKey(aZip)}
+			fills := 0
+			fill := func(ctx context.Context, _ flightKey) (landing, error) {
+				fills++
+				time.Sleep(20 * time.Second)
+				if err := upstream.RoomFor(upstream.WithRoom(Background(context.Background()), func(int64) error { return refused }), 1); forgone && upstream.IsBackground(ctx) {
+					return landing{}, err
+				}
+				return landing{}, refused
+			}
+			go f.do(Background(t.Context()), id, fill)
+			time.Sleep(5 * time.Second)
+			start := time.Now()
+			_, _, err := f.do(t.Context(), id, fill)
+			took := time.Since(start)
+			want := map[bool]int{false: 1, true: 2}[forgone]
+			if !errors.Is(err, refused) || upstream.Forgone(err) || fills != want {
+				t.Errorf("forgone %v: %v after %v and %d fills, want %d", forgone, err, took, fills, want)
+			}
+		}
+	})
 }

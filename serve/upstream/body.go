@@ -101,6 +101,9 @@ func newBody(ctx context.Context, q *pull, from *answer) *body {
 	return b
 }
 
+// length is that of the whole, -1 for unknown.
+func (b *body) length() int64 { return b.want }
+
 func (b *body) Read(p []byte) (int, error) {
 	for b.err == nil {
 		n, err := b.read(p)

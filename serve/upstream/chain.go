@@ -154,7 +154,7 @@ func (offError) Is(target error) bool { return target == fs.ErrNotExist }
 // Fetch implements [Source]. Whom to ask next is the pursuit's to say; who is asked is
 // asked here, for the way from a client to an upstream is to stay short.
 func (c *Chain) Fetch(ctx context.Context, req Request, sink Sink) error {
-	p := newPursuit(c, req, sink)
+	p := newPursuit(ctx, c, req, sink)
 	for t := range p.turns(ctx) {
 		if len(t.steps) > 1 {
 			if over, err := p.race(ctx, t); over {
@@ -175,7 +175,7 @@ func (c *Chain) Fetch(ctx context.Context, req Request, sink Sink) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	return p.failed.result()
+	return p.result(ctx)
 }
 
 // passes reports whether the next entry is asked after an error of s.

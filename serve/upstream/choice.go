@@ -66,16 +66,7 @@ func (p *pursuit) turns(ctx context.Context) iter.Seq[turn] {
 func (p *pursuit) group(ctx context.Context, g choice, yield func(turn) bool) bool {
 	pending, tail := g.split()
 	direct := tail != nil && tail.URL == wordDirect
-	switch {
-	case direct && IsBackground(ctx):
-		// A clone is not begun on a guess. Who asks for the key itself is told what
-		// direct says, so this must not be the answer.
-		direct, tail = false, nil
-		p.failed.add(g.steps[len(g.steps)-1], errBackground)
-		if len(pending) == 0 {
-			return true
-		}
-	case direct && !p.c.asks(p.req.Key):
+	if direct && !p.c.asks(p.req.Key) {
 		direct, tail = false, nil
 	}
 	pauses := &backoff.ExponentialBackOff{
@@ -84,6 +75,12 @@ func (p *pursuit) group(ctx context.Context, g choice, yield func(turn) bool) bo
 	for {
 		if !p.round(pending, direct, yield) {
 			return false
+		}
+		if direct && unawaited(ctx) {
+			// A clone is not begun on a guess. Who asks for the key itself is told what
+			// direct says, so this must not be the answer.
+			p.failed.add(*tail, errBackground)
+			return true
 		}
 		if direct { // once: a clone is too much to try again for each round
 			direct = false
@@ -96,7 +93,7 @@ func (p *pursuit) group(ctx context.Context, g choice, yield func(turn) bool) bo
 			tail = nil
 		}
 		pending = slices.DeleteFunc(pending, func(s step) bool { return p.full[s.index] || !p.failed.passing(s) })
-		if len(pending) == 0 || p.held || !p.pause(ctx, pending, pauses.NextBackOff()) {
+		if len(pending) == 0 || p.held || unawaited(ctx) || !p.pause(ctx, pending, pauses.NextBackOff()) {
 			break
 		}
 	}

@@ -111,8 +111,11 @@ func (q *pull) pause(ctx context.Context) error {
 		return context.Cause(ctx)
 	}
 	delay := q.delay.NextBackOff()
-	longest := maxRetryAfter
-	if q.quick {
+	limit, quick, longest := q.limit, q.quick, maxRetryAfter
+	if unawaited(ctx) {
+		limit, quick = min(limit, quickTries), true
+	}
+	if quick {
 		longest = maxBackoff
 	}
 	var busy *busyError
@@ -123,8 +126,8 @@ func (q *pull) pause(ctx context.Context) error {
 		delay += busy.after
 	}
 	switch {
-	case !transient(q.fault), q.idle >= q.limit, q.tries >= maxTries,
-		q.quick && q.idle > 0 && timedOut(q.fault), // that was long enough
+	case !transient(q.fault), q.idle >= limit, q.tries >= maxTries,
+		quick && q.idle > 0 && timedOut(q.fault), // that was long enough
 		!q.until.IsZero() && !time.Now().Add(delay).Before(q.until):
 		return q.end(q.fault)
 	}
@@ -152,7 +155,7 @@ func (q *pull) admit(ctx context.Context) error {
 		if q.barred.IsZero() {
 			q.barred = time.Now().Add(reachLimit)
 		}
-		if q.held || q.quick || !at.Before(q.barred) {
+		if q.held || q.quick || unawaited(ctx) || !at.Before(q.barred) {
 			return q.end(cmp.Or(q.fault, err))
 		}
 		if err := sleep(ctx, time.Until(at)); err != nil {

@@ -25,10 +25,14 @@ type pursuit struct {
 	moved atomic.Int64 // when the last byte of a body came, in ns since 1970
 }
 
-func newPursuit(c *Chain, req Request, sink Sink) *pursuit {
+func newPursuit(ctx context.Context, c *Chain, req Request, sink Sink) *pursuit {
+	until := sinceOf(ctx).Add(reachLimit)
+	if least := time.Now().Add(dialLimit); until.Before(least) {
+		until = least // to be told of nobody asked helps nobody
+	}
 	return &pursuit{
 		c: c, req: req, sink: sink, held: req.Meta.Upstream != "",
-		until:  time.Now().Add(reachLimit),
+		until:  until,
 		failed: tally{key: req.Key},
 		full:   make(map[int]bool),
 	}
@@ -37,6 +41,15 @@ func newPursuit(c *Chain, req Request, sink Sink) *pursuit {
 // over reports whether err is the end of the request, for good or bad.
 func (p *pursuit) over(ctx context.Context, err error) bool {
 	return err == nil || errors.Is(err, ErrNotModified) || p.local.Load() || ctx.Err() != nil
+}
+
+// result is the end of a request that nobody has answered.
+func (p *pursuit) result(ctx context.Context) error {
+	err := p.failed.result()
+	if errors.Is(err, errBackground) || unawaited(ctx) {
+		return &forgoneError{err}
+	}
+	return err
 }
 
 // late reports whether it is too late to ask anybody else.
@@ -90,6 +103,12 @@ func (p *pursuit) passes(g choice) bool {
 // watch returns the sink with an eye on what it and the body do.
 func (p *pursuit) watch(ctx context.Context, s step) Sink {
 	return func(key cache.Key, meta cache.Meta, body io.Reader) error {
+		if b, ok := body.(interface{ length() int64 }); ok && b.length() > 0 {
+			if err := RoomFor(ctx, b.length()); err != nil {
+				p.local.Store(true)
+				return err
+			}
+		}
 		err := p.sink(key, meta, &pulseReader{body, p, s.health})
 		// A fault of our own disk, or the end of all interest, is no reason to go on. Not
 		// by the error: a dial that timed out is a context.DeadlineExceeded as well.
