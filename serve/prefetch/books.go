@@ -18,7 +18,7 @@ const (
 // books account for what was fetched ahead. Prefetch.mu guards them.
 type books struct {
 	open  map[cache.Key]*entry // fetched or being fetched, and not asked for
-	zips  int64                // bytes of zips in open
+	zips  int64                // bytes of zips in open, as far as they are known
 	total Stats
 	swept time.Time
 }
@@ -26,7 +26,7 @@ type books struct {
 // entry is one file.
 type entry struct {
 	since time.Time
-	size  int64
+	size  int64 // 0 until it is known
 	done  bool
 	asked bool // while on its way
 }
@@ -47,11 +47,30 @@ func (b *books) begin(key cache.Key, now time.Time) bool {
 	return true
 }
 
+// comes notes how large a zip is that is on its way.
+func (b *books) comes(key cache.Key, size int64) {
+	if e := b.open[key]; e != nil && !e.done && !e.asked {
+		b.zips += size - e.size
+		e.size = size
+	}
+}
+
+// besides returns what lies ahead or is on its way but a key.
+func (b *books) besides(key cache.Key) int64 {
+	if e := b.open[key]; e != nil && !e.asked {
+		return b.zips - e.size
+	}
+	return b.zips
+}
+
 // end notes what came: no bytes if it was held or could not be had.
 func (b *books) end(key cache.Key, size int64, now time.Time) {
 	e := b.open[key]
 	if e == nil {
 		return
+	}
+	if !e.asked {
+		b.forget(key, e)
 	}
 	if size == 0 {
 		delete(b.open, key)
@@ -74,6 +93,7 @@ func (b *books) asked(key cache.Key, now time.Time) {
 	case e == nil:
 	case !e.done && !e.asked:
 		e.asked = true
+		b.forget(key, e)
 		b.total.Joined++
 	case e.done && now.Sub(e.since) <= wasteAfter:
 		b.total.Ready++

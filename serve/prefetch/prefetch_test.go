@@ -33,6 +33,8 @@ type origin struct {
 	from  string            // the upstream that has delivered all
 	holds bool              // what was fetched is a hit later, as it is of a cache
 
+	sizes map[cache.Key]int64 // of zips whose length is told ahead
+
 	mu     sync.Mutex
 	trip   time.Duration // of a fetch, 0 is trip
 	held   map[cache.Key]bool
@@ -60,10 +62,14 @@ func (o *origin) Get(ctx context.Context, key cache.Key) (*mirror.Answer, error)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+	err := o.room(ctx, key)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if zip {
 		o.flying--
+	}
+	if err != nil {
+		return nil, err
 	}
 	text, ok := o.mods[mod.String()]
 	if !ok {
@@ -85,7 +91,7 @@ func (o *origin) Get(ctx context.Context, key cache.Key) (*mirror.Answer, error)
 		return nil, err
 	}
 	if zip {
-		entry.Size = o.zips
+		entry.Size = cmp.Or(o.sizes[key], o.zips)
 	}
 	entry.Meta.Upstream = o.from
 	state := mirror.Miss
@@ -97,6 +103,20 @@ func (o *origin) Get(ctx context.Context, key cache.Key) (*mirror.Answer, error)
 	}
 	o.held[key] = true
 	return &mirror.Answer{Entry: entry, State: state}, nil
+}
+
+// room asks the fetch whether there is room for a zip, as an upstream does that tells how
+// long it is; then the body flows for a trip.
+func (o *origin) room(ctx context.Context, key cache.Key) error {
+	size, ok := o.sizes[key]
+	if !ok {
+		return nil
+	}
+	if err := upstream.RoomFor(ctx, size); err != nil {
+		return err
+	}
+	time.Sleep(trip)
+	return nil
 }
 
 func must(key cache.Key, err error) cache.Key {
@@ -149,6 +169,13 @@ func rig(t *testing.T, o *origin, opts Options) *Prefetch {
 		store.Close()
 	})
 	return p
+}
+
+// lying is how many bytes of zips lie ahead.
+func (p *Prefetch) lying() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.books.ahead()
 }
 
 func key(name string, kind cache.Kind) cache.Key {
@@ -432,6 +459,48 @@ func TestTheBudgetBoundsWhatNobodyAsksFor(t *testing.T) {
 	})
 }
 
+// TestALargeZipIsNoneOfTheBudget has upstreams tell the length of a zip before it flows.
+func TestALargeZipIsNoneOfTheBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		texts := map[string]string{}
+		sizes := map[cache.Key]int64{}
+		var project Project
+		for i, size := range []int64{7, 400, 7, 7, 1} {
+			name := fmt.Sprintf("m%02d@v1.0.0", i)
+			texts[name] = goMod(name, "1.20")
+			sizes[key(name, cache.Zip)] = size << 20
+			project.Requires = append(project.Requires, key(name, cache.Mod).Module())
+		}
+		project.Zips = true
+		o := origins(texts)
+		o.sizes = sizes
+		p := rig(t, o, Options{Budget: 16 << 20, Projects: func() []Project { return []Project{project} }})
+		ask := func(i int, kind cache.Kind) { p.Asked(key(fmt.Sprintf("m%02d@v1.0.0", i), kind), kind == cache.Zip) }
+		for i := range 5 {
+			ask(i, cache.Mod)
+		}
+		time.Sleep(20 * trip)
+		// 7 and 7 MiB and then the small one; the third of 7 MiB has no room, and waits.
+		if got := p.Stats(); p.lying() != 15<<20 || got.FetchedBytes-got.FetchedBytes%(1<<20) != 15<<20 {
+			t.Errorf("%d bytes lie ahead, %+v; want 15 MiB", p.lying(), got)
+		}
+		if got := len(o.log(".zip")); got != 5 {
+			t.Errorf("%d zips begun, want each once: %q", got, o.log(".zip"))
+		}
+		ask(0, cache.Zip)
+		time.Sleep(20 * trip)
+		if got := o.log("m03/@v/v1.0.0.zip"); len(got) != 2 {
+			t.Errorf("the zip that waited for room was begun %d times, want 2", len(got))
+		}
+		if got := o.log("m01/@v/v1.0.0.zip"); len(got) != 1 {
+			t.Errorf("the zip that never has room was begun %d times, want once", len(got))
+		}
+		if got := p.lying(); got != 15<<20 {
+			t.Errorf("%d bytes lie ahead, want 15 MiB", got)
+		}
+	})
+}
+
 func TestABuildFetchesWhatIsImportedFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		mods := map[string]string{}
@@ -535,13 +604,13 @@ func TestAnInterruptedPullLeaksNoBudget(t *testing.T) {
 				if got.Fetched != 4 || got.FetchedBytes <= 2<<20 {
 					t.Errorf("after five pulls of two modules: %+v, want each file fetched once", got)
 				}
-				if p.books.ahead() != 2<<20 {
-					t.Errorf("%d bytes lie ahead, want those of 2 zips", p.books.ahead())
+				if p.lying() != 2<<20 {
+					t.Errorf("%d bytes lie ahead, want those of 2 zips", p.lying())
 				}
 				p.Asked(key("a@v1.0.0", cache.Zip), true)()
 				p.Asked(key("b@v1.0.0", cache.Zip), true)()
-				if got := p.Stats(); p.books.ahead() != 0 || got.Used != 2 {
-					t.Errorf("%d bytes lie ahead once a client has asked for both, %+v", p.books.ahead(), got)
+				if got := p.Stats(); p.lying() != 0 || got.Used != 2 {
+					t.Errorf("%d bytes lie ahead once a client has asked for both, %+v", p.lying(), got)
 				}
 			})
 		})

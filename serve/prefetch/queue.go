@@ -34,6 +34,8 @@ type job struct {
 	guess  bool // dropped when better is known
 	look   bool // no key: find the project
 	booked bool // the books wait for its end
+
+	size int64 // of a zip that there was no room for, 0 if not known
 }
 
 // queue has the jobs of a plan. A key is queued once.

@@ -2,6 +2,7 @@ package prefetch
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"golang.org/x/mod/modfile"
@@ -41,7 +42,7 @@ func (p *Prefetch) take(lane laneName) (job, bool) {
 			return job{}, false
 		}
 		ahead, used := p.books.ahead(), p.books.used()
-		may = func(j job) bool { return ahead < p.plan.budget(j, used) }
+		may = func(j job) bool { return ahead+max(j.size, 1) <= p.plan.budget(j, used) }
 	}
 	j, ok := p.plan.queue.take(lane, may, p.plan.wants)
 	if ok && lane != lookLane && !p.plan.wanted.get(j.key) { // what a client asked for is not ahead of it
@@ -58,7 +59,11 @@ func (p *Prefetch) do(ctx context.Context, plan *plan, j job) {
 		return
 	}
 	start := p.opts.Now()
-	answer, err := p.opts.Get(mirror.Background(ctx), j.key)
+	ctx = mirror.Background(ctx)
+	if j.key.Kind() == cache.Zip {
+		ctx = upstream.WithRoom(ctx, func(length int64) error { return p.room(plan, &j, length) })
+	}
+	answer, err := p.opts.Get(ctx, j.key)
 	var size int64
 	var file *modfile.File
 	if err == nil {
@@ -78,6 +83,9 @@ func (p *Prefetch) do(ctx context.Context, plan *plan, j job) {
 	if j.booked {
 		p.books.end(j.key, size, now)
 	}
+	if errors.Is(err, errNoRoom) {
+		plan.queue.again(j) // for when there is
+	}
 	if size > 0 && j.key.Kind() != cache.Zip {
 		plan.took(now.Sub(start))
 	}
@@ -85,6 +93,24 @@ func (p *Prefetch) do(ctx context.Context, plan *plan, j job) {
 		plan.learn(j, file)
 	}
 	p.wake() // the worker itself looks next
+}
+
+// errNoRoom ends the fetch of a zip that the budget has no room for.
+var errNoRoom = errors.New("more than may be fetched ahead")
+
+// room is told how large the zip of a job is before it flows. It is called once a fetch,
+// by its goroutine.
+func (p *Prefetch) room(plan *plan, j *job, length int64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	j.size = length
+	if p.books.besides(j.key)+length > plan.budget(*j, p.books.used()) {
+		return errNoRoom
+	}
+	if j.booked {
+		p.books.comes(j.key, length)
+	}
+	return nil
 }
 
 // lookTime is how long the search for the project may take: it reads a few small files,
