@@ -47,6 +47,7 @@ type health struct {
 	opened    time.Time   // when it last opened, a probe that failed among it
 	probe     func(error) // settles the request that probes, nil if none does
 	probeEnds time.Time   // when the next may probe
+	rest      respite     // what it has asked for
 	row       int         // failures since the upstream was last alive
 	lastAlive time.Time   // zero for never
 	lastFault time.Time   // when a failure counted
@@ -95,12 +96,15 @@ func (h *health) well() bool {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.current() == gobreaker.StateClosed
+	return h.current() == gobreaker.StateClosed && !h.rest.on(time.Now())
 }
 
 // why returns why the upstream may not be asked now, or nil. The caller holds mu.
 func (h *health) why() error {
 	now := time.Now()
+	if h.rest.on(now) {
+		return &blockedError{name: h.name, rest: h.rest.busy, last: h.rest.busy, now: now, until: h.rest.until}
+	}
 	switch h.current() {
 	case gobreaker.StateOpen:
 		return h.block(now, h.opened.Add(openTime))
@@ -250,6 +254,7 @@ func (h *health) note(v verdict, err error) {
 		}
 		h.settle(nil)
 	case bad:
+		h.rest.take(h.name, err, now)
 		url, span := "", burst
 		if status := (*StatusError)(nil); errors.As(err, &status) {
 			url, span = status.URL, sameTime

@@ -155,7 +155,7 @@ func (q *pull) admit(ctx context.Context) error {
 		if q.barred.IsZero() {
 			q.barred = time.Now().Add(reachLimit)
 		}
-		if q.held || q.quick || unawaited(ctx) || !at.Before(q.barred) {
+		if q.held || q.quick || unawaited(ctx) || !waitable(err) && !at.Before(q.barred) {
 			return q.end(cmp.Or(q.fault, err))
 		}
 		if err := sleep(ctx, time.Until(at)); err != nil {

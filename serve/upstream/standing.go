@@ -54,12 +54,27 @@ func (c *Chain) Health() []Health {
 	return all
 }
 
+// due returns an error if the next request is to find out whether the upstream is back.
+func (h *health) due() error {
+	if h == nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.current() != gobreaker.StateHalfOpen {
+		return nil
+	}
+	now := time.Now()
+	return h.block(now, now.Add(probePause))
+}
+
 // blockedError says that an upstream is not asked at present. It is what the upstream
 // last failed of, too.
 type blockedError struct {
 	name       string
 	row        int
 	last       error
+	rest       *busyError // what asked for a respite, nil if it is the breaker that blocks
 	now, until time.Time
 }
 
@@ -73,6 +88,9 @@ func (e *blockedError) reason() string {
 	again := "another request is trying it now"
 	if wait := e.until.Sub(e.now); wait > probePause {
 		again = fmt.Sprintf("asked again in %v", (wait + time.Second - 1).Truncate(time.Second))
+	}
+	if e.rest != nil {
+		return fmt.Sprintf("%s; %s", hush(reason(e.last)), again)
 	}
 	return fmt.Sprintf("failed %d times in a row, the last time: %s; %s", e.row, hush(reason(e.last)), again)
 }
