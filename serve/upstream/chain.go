@@ -163,7 +163,7 @@ func (c *Chain) Fetch(ctx context.Context, req Request, sink Sink) error {
 			continue
 		}
 		s := t.steps[0]
-		err := p.blocked(s, t.quick)
+		err := p.blocked(ctx, s, t.quick)
 		if err == nil {
 			err = s.source.Fetch(p.prepare(ctx, s, t.quick), p.request(s), p.watch(ctx, s))
 		}

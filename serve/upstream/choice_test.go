@@ -503,6 +503,48 @@ func TestAllDownHeld(t *testing.T) {
 	})
 }
 
+// Who has something held is told at once when a probe is due, too: it goes on beside.
+func TestAllDownHeldWhileProbing(t *testing.T) {
+	for _, list := range []string{"Ha", "Ha|Hb"} {
+		t.Run(list, bubbled(func(t *testing.T) {
+			c := newCrowd(t, list, map[string]http.HandlerFunc{"a": status(503, "", "no"), "b": status(503, "", "no")})
+			held := cache.Meta{Upstream: "http://a"}
+			c.fall(t, "a")
+			if list != "Ha" {
+				c.fall(t, "b")
+			}
+			hung := make(chan struct{})
+			t.Cleanup(func() { close(hung) })
+			for _, name := range []string{"a", "b"} {
+				c.set(name, func(_ http.ResponseWriter, r *http.Request) {
+					select {
+					case <-hung:
+					case <-r.Context().Done():
+					}
+				})
+			}
+			time.Sleep(15 * time.Second)
+			for range 3 {
+				if _, took, err := c.get(t, "example.com/m/@v/list", held); err == nil || took != 0 {
+					t.Errorf("error is %v after %v, want one at once", err, took)
+				}
+			}
+			if n := c.asks(); n == 0 || n > strings.Count(list, "H") {
+				t.Errorf("%d probes, want one a host", n)
+			}
+			time.Sleep(time.Minute) // the probes have failed, and others are due
+			for _, name := range []string{"a", "b"} {
+				c.set(name, after(0, "answer"))
+			}
+			c.get(t, "example.com/m/@v/list", held)
+			synctest.Wait()
+			if got, took, err := c.get(t, "example.com/m/@v/list", held); err != nil || took != 0 {
+				t.Errorf("once it is back: %q, %v after %v, want the answer", got, err, took)
+			}
+		}))
+	}
+}
+
 // A fetch that nobody waits for asks no origin, and says so as no "not found".
 func TestBackgroundAsksNoOrigin(t *testing.T) {
 	srv := httptest.NewServer(http.NotFoundHandler())

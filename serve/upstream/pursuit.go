@@ -78,11 +78,32 @@ func (p *pursuit) request(s step) Request {
 }
 
 // blocked returns why s is not worth a request now, or nil. Who asks nobody else waits.
-func (p *pursuit) blocked(s step, quick bool) error {
-	if quick || p.held {
-		return s.health.blocked()
+func (p *pursuit) blocked(ctx context.Context, s step, quick bool) error {
+	if !quick && !p.held {
+		return nil
 	}
-	return nil
+	err := s.health.blocked()
+	if err == nil && p.held {
+		if err = s.health.due(); err != nil {
+			p.probe(ctx, s)
+		}
+	}
+	return err
+}
+
+// probe finds out whether s is back, beside the request: that has an answer to serve, and
+// would wait dialLimit for one that accepts no connection.
+func (p *pursuit) probe(ctx context.Context, s step) {
+	ctx, cancel := context.WithTimeout(withQuick(context.WithoutCancel(ctx)), probeLimit)
+	req := p.request(s)
+	go func() { // ends with probeLimit
+		defer cancel()
+		err := s.source.Fetch(ctx, req, func(_ cache.Key, _ cache.Meta, body io.Reader) error {
+			_, err := io.Copy(io.Discard, body)
+			return err
+		})
+		p.c.log.DebugContext(ctx, "upstream probed", "upstream", s.name, "err", err)
+	}()
 }
 
 // note takes down what s said, and whether that is the last word.

@@ -133,6 +133,7 @@ func (r *race) patience(l *lane) time.Duration {
 func (r *race) start(ctx context.Context, s step, quick bool) *lane {
 	l := &lane{step: s, begun: make(chan struct{})}
 	r.lanes = append(r.lanes, l)
+	blocked := r.p.blocked(ctx, s, quick)
 	ctx = httptrace.WithClientTrace(r.p.prepare(ctx, s, quick), &httptrace.ClientTrace{
 		GetConn: func(string) {
 			l.once.Do(func() {
@@ -145,7 +146,7 @@ func (r *race) start(ctx context.Context, s step, quick bool) *lane {
 	})
 	sink := r.p.watch(ctx, s)
 	go func() { // ends with the attempt, which ctx ends
-		if l.err = r.p.blocked(s, quick); l.err == nil {
+		if l.err = blocked; l.err == nil {
 			l.err = s.source.Fetch(ctx, r.p.request(s), func(key cache.Key, meta cache.Meta, body io.Reader) error {
 				return r.take(ctx, key, meta, body, sink)
 			})
