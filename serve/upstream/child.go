@@ -130,7 +130,9 @@ func (d *Direct) run(ctx context.Context, c child) ([]byte, error) {
 	group.started()
 	teller.started()
 	stop := d.watch(pass, func(limit time.Duration) { cancel(&stalledError{what, limit}) })
+	late := pass.reach(ctx, cancel)
 	err = cmd.Wait()
+	late.Stop()
 	stop()
 	group.end(ctx.Err() != nil)
 	switch {

@@ -2,10 +2,12 @@ package upstream
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -531,6 +533,37 @@ func TestDirectStall(t *testing.T) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestDirectOutOfReach has a network that swallows each dial.
+func TestDirectOutOfReach(t *testing.T) {
+	t.Parallel()
+	host := githosttest.New(t)
+	dialed := make(chan struct{}, 100)
+	d := newTestDirect(t, host, func(opts *DirectOptions) {
+		tunnel, err := NewTunnel(TunnelOptions{
+			Trusted: func(string) bool { return true },
+			Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				dialed <- struct{}{}
+				<-ctx.Done()
+				return nil, ctx.Err()
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { tunnel.Close() })
+		opts.Tunnel = tunnel
+	})
+	start := time.Now()
+	ctx := withReach(t.Context(), start.Add(2*time.Second))
+	err := d.Fetch(ctx, Request{Key: directKey(t, "github.com/acme/mod/@v/v1.0.0.zip")}, new(basket).sink)
+	if took := time.Since(start); !Unreachable(err) || took > 2*time.Second+childGrace {
+		t.Errorf("%v after %v, want that it is out of reach in 2 s", err, took)
+	}
+	if len(dialed) == 0 {
+		t.Error("nobody was dialed")
 	}
 }
 

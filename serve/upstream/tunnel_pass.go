@@ -1,10 +1,13 @@
 package upstream
 
 import (
+	"cmp"
+	"context"
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
 	"io"
+	"math"
 	"net"
 	"net/url"
 	"strings"
@@ -141,6 +144,20 @@ func (p *pass) moves() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.bytes
+}
+
+// reach ends a child that has no connection at the time by which a chain wants one: go
+// and git ask one host after the other, and each dial takes its time.
+func (p *pass) reach(ctx context.Context, cancel context.CancelCauseFunc) *time.Timer {
+	until := reachOf(ctx)
+	if until.IsZero() {
+		return time.NewTimer(math.MaxInt64)
+	}
+	return time.AfterFunc(time.Until(until), func() {
+		if p.moves() == 0 {
+			cancel(&noConnection{cmp.Or(p.failure(), errReach)})
+		}
+	})
 }
 
 // redact takes the pass out of a text.
