@@ -66,27 +66,26 @@ func NewClient(opts ClientOptions) (*http.Client, error) {
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
 	}
+	conns := &connLimits{most: hostConns, addrs: make(map[string]*connGate)}
 	configured := &http.Transport{
 		Proxy:                  opts.ProxyFunc,
 		OnProxyConnectResponse: checkConnect,
-		DialContext:            limitDial(dial),
+		DialContext:            conns.wrap(limitDial(dial)),
 		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    tlsLimit,
 		ResponseHeaderTimeout:  firstByteLimit,
 		ForceAttemptHTTP2:      true, // a custom dialer turns it off otherwise
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingLimit},
-		MaxConnsPerHost:        hostConns,
-		MaxIdleConnsPerHost:    hostConns,
+		MaxConnsPerHost:        hostConns - spareConns,
+		MaxIdleConnsPerHost:    hostConns - spareConns,
 		IdleConnTimeout:        idleLimit,
 		MaxResponseHeaderBytes: 64 << 10, // an upstream sends well below 4 KiB
 	}
-	return &http.Client{
-		CheckRedirect: checkRedirect,
-		Transport: &pair{
-			first: limitHosts(newRedirects(configured, opts, dial)),
-			spare: limitHosts(newRedirects(configured.Clone(), opts, dial)),
-		},
-	}, nil
+	again := configured.Clone()
+	again.MaxConnsPerHost, again.MaxIdleConnsPerHost = spareConns, spareConns
+	both := &pair{newRedirects(configured, opts, dial, conns), newRedirects(again, opts, dial, conns)}
+	conns.idle = both.CloseIdleConnections
+	return &http.Client{CheckRedirect: checkRedirect, Transport: limitHosts(both, opts.ProxyFunc)}, nil
 }
 
 // limitDial ends a dial after dialLimit. Its errors are always a *net.OpError of

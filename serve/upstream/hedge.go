@@ -17,10 +17,9 @@ const (
 	allAsks = 3 * maxAsks
 )
 
-// pair has two sets of connections, each with limits of its own. What is asked again
-// for want of an answer takes the spare ones: a connection that died holds all its
-// streams, and the places that requests have at its host.
-type pair struct{ first, spare *hostLimits }
+// pair has two sets of connections. What is asked again for want of an answer takes the
+// spare ones: a connection that died holds all its streams.
+type pair struct{ first, spare *redirects }
 
 // RoundTrip implements [http.RoundTripper].
 func (p *pair) RoundTrip(req *http.Request) (*http.Response, error) {

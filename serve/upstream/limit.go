@@ -1,8 +1,10 @@
 package upstream
 
 import (
+	"context"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 	"sync/atomic"
 )
@@ -12,23 +14,24 @@ const (
 	// take at least is 100, but the HTTP proxy of a company may be a small machine.
 	hostLimit = 64
 
+	// hostFirst leaves room for the spare ones of a [pair]: when a connection dies with
+	// all the requests on it, these are asked again.
+	hostFirst = 52
+
 	// hostBackground leaves room for clients beside what nobody waits for yet. That
 	// may pause in its body until the clients are served: it must not hold all places.
-	hostBackground = 48
-
-	// hostConns is how many connections there are to a host, or to an HTTP proxy for
-	// its sake. HTTP/2 needs one. A body that stands still keeps one of HTTP/1.1 until it
-	// is given up, so that a few would not do.
-	hostConns = 12
+	hostBackground = 40
 
 	// hostBackgroundConns is hostBackground where each request needs a connection.
-	hostBackgroundConns = 8
+	hostBackgroundConns = 6
 )
 
-// hostLimits bounds the requests in flight per host. A request is in flight until the
-// body of its answer is closed.
+// hostLimits bounds the requests in flight per host, or per HTTP proxy where one is
+// used: that is whose connections they take. A request is in flight until the body of
+// its answer is closed.
 type hostLimits struct {
 	next  http.RoundTripper
+	proxy func(*http.Request) (*url.URL, error) // nil means none
 	mu    sync.Mutex
 	hosts map[string]*hostGate // guarded by mu
 }
@@ -37,18 +40,19 @@ type hostLimits struct {
 type hostGate struct {
 	users      int // guarded by hostLimits.mu
 	all        chan struct{}
-	background chan struct{}
+	first      chan struct{} // of all, those that are no spare ones
+	background chan struct{} // of first
 	few        chan struct{} // background of an HTTP/1.1 host
 	plain      atomic.Bool   // its last answer came by HTTP/1.1
 }
 
-func limitHosts(next http.RoundTripper) *hostLimits {
-	return &hostLimits{next: next, hosts: make(map[string]*hostGate)}
+func limitHosts(next http.RoundTripper, proxy func(*http.Request) (*url.URL, error)) *hostLimits {
+	return &hostLimits{next: next, proxy: proxy, hosts: make(map[string]*hostGate)}
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (l *hostLimits) RoundTrip(req *http.Request) (*http.Response, error) {
-	host := req.URL.Host
+	host := l.hostOf(req)
 	gate := l.enter(host)
 	var held []chan struct{}
 	leave := sync.OnceFunc(func() {
@@ -57,16 +61,9 @@ func (l *hostLimits) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		l.leave(host, gate)
 	})
-	places := []chan struct{}{gate.all}
-	if IsBackground(req.Context()) {
-		places = []chan struct{}{gate.background, gate.all}
-		if gate.plain.Load() {
-			places[0] = gate.few
-		}
-	}
-	for _, place := range places {
+	for _, place := range gate.places(req.Context()) {
 		var hurry <-chan struct{}
-		if place != gate.all {
+		if place == gate.background || place == gate.few {
 			hurry = awaited(req.Context())
 		}
 		select {
@@ -90,6 +87,29 @@ func (l *hostLimits) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
+// hostOf returns whom a request takes a place at. What fails here fails again below.
+func (l *hostLimits) hostOf(req *http.Request) string {
+	if l.proxy != nil {
+		if proxy, err := l.proxy(req); err == nil && proxy != nil {
+			return proxy.Host
+		}
+	}
+	return req.URL.Host
+}
+
+// places returns those that a request takes, the narrowest first.
+func (g *hostGate) places(ctx context.Context) []chan struct{} {
+	switch {
+	case ctx.Value(spareKey{}) != nil:
+		return []chan struct{}{g.all}
+	case !IsBackground(ctx):
+		return []chan struct{}{g.first, g.all}
+	case g.plain.Load():
+		return []chan struct{}{g.few, g.first, g.all}
+	}
+	return []chan struct{}{g.background, g.first, g.all}
+}
+
 // enter returns the gate of a host; each caller leaves it once.
 func (l *hostLimits) enter(host string) *hostGate {
 	l.mu.Lock()
@@ -98,6 +118,7 @@ func (l *hostLimits) enter(host string) *hostGate {
 	if gate == nil {
 		gate = &hostGate{
 			all:        make(chan struct{}, hostLimit),
+			first:      make(chan struct{}, hostFirst),
 			background: make(chan struct{}, hostBackground),
 			few:        make(chan struct{}, hostBackgroundConns),
 		}

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"sync"
+	"time"
 )
 
 // redirects sends requests to the hosts that the user has configured by one
@@ -20,9 +22,22 @@ type redirects struct {
 	proxy               func(*http.Request) (*url.URL, error)
 	lookup              lookupFunc
 	trusted             func(host string) bool
+
+	mu       sync.Mutex
+	insiders map[string]insider // guarded by mu; by configured host
 }
 
-func newRedirects(configured *http.Transport, opts ClientOptions, dial dialFunc) *redirects {
+// insider is whether a configured host is inside the user's network.
+type insider struct {
+	inside bool
+	until  time.Time // when that is looked up again
+}
+
+// insideFor is how long that is taken to be so: each redirected request would look the
+// same name up again.
+const insideFor = time.Minute
+
+func newRedirects(configured *http.Transport, opts ClientOptions, dial dialFunc, conns *connLimits) *redirects {
 	r := &redirects{configured: configured, proxy: opts.ProxyFunc, trusted: opts.Trusted}
 	if r.proxy == nil {
 		r.proxy = func(*http.Request) (*url.URL, error) { return nil, nil }
@@ -36,9 +51,9 @@ func newRedirects(configured *http.Transport, opts ClientOptions, dial dialFunc)
 	}
 	r.lookup = lookup
 	learned := configured.Clone()
-	learned.DialContext = limitDial(func(ctx context.Context, network, addr string) (net.Conn, error) {
+	learned.DialContext = conns.wrap(limitDial(func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return dialPublic(ctx, lookup, dial, addr)
-	})
+	}))
 	r.learned = learned
 	return r
 }
@@ -71,8 +86,27 @@ func (r *redirects) RoundTrip(req *http.Request) (*http.Response, error) {
 // inside reports whether a configured host is in the user's own network: a company's
 // mirror that keeps its files on a host beside it.
 func (r *redirects) inside(ctx context.Context, host string) bool {
+	now := time.Now()
+	r.mu.Lock()
+	known, ok := r.insiders[host]
+	r.mu.Unlock()
+	if ok && now.Before(known.until) {
+		return known.inside
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
 	_, err := publicAddrs(ctx, r.lookup, host)
-	return errors.As(err, new(*refusedError))
+	inside := errors.As(err, new(*refusedError))
+	if err != nil && !inside {
+		return false // and a resolver that is back a moment later is asked
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.insiders == nil {
+		r.insiders = make(map[string]insider)
+	}
+	r.insiders[host] = insider{inside, now.Add(insideFor)}
+	return inside
 }
 
 // CloseIdleConnections serves [http.Client.CloseIdleConnections].

@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gomirror/gomirror/cache"
@@ -102,5 +104,47 @@ func TestRedirectToInnerAddress(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestConfiguredHostIsLookedUpOnce has a mirror redirect each request to a host beside it.
+func TestConfiguredHostIsLookedUpOnce(t *testing.T) {
+	files := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "v1.0.0\n") }))
+	defer files.Close()
+	_, port, _ := net.SplitHostPort(files.Listener.Addr().String())
+	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://files.corp:"+port+"/list", http.StatusFound)
+	}))
+	defer mirror.Close()
+	var looks atomic.Int64
+	client, err := upstream.NewClient(upstream.ClientOptions{
+		Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
+			if host == "mirror.corp" && looks.Add(1) == 1 {
+				return nil, errors.New("the resolver restarts") // which is no answer to keep
+			}
+			return []netip.Addr{netip.MustParseAddr("10.0.0.1")}, nil
+		},
+		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			to := files
+			if strings.HasPrefix(addr, "mirror.corp:") {
+				to = mirror
+			}
+			return new(net.Dialer).DialContext(ctx, network, to.Listener.Addr().String())
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		resp, err := client.Get("http://mirror.corp/list")
+		if (err == nil) != (i > 0) {
+			t.Errorf("request %d: %v", i, err)
+		}
+		if err == nil {
+			resp.Body.Close()
+		}
+	}
+	if n := looks.Load(); n != 2 {
+		t.Errorf("the mirror was looked up %d times, want once more after the fault", n)
 	}
 }
