@@ -34,7 +34,7 @@ const (
 	Stall   FaultKind = "stall"   // ARG PLACE, then silence
 	Break   FaultKind = "break"   // ARG PLACE, then the connection is reset
 	Trickle FaultKind = "trickle" // ARG bytes a second, 512 if there is none
-	GoAway  FaultKind = "goaway"  // all of it, and no more on this connection (http2: GOAWAY)
+	GoAway  FaultKind = "goaway"  // ARG PLACE, all if there is none, and no more on this connection (http2: GOAWAY)
 
 	// Signed is 302 to a URL on another port that holds for one request, or until it
 	// has sent ARG bytes, and answers 403 from then on.

@@ -66,7 +66,7 @@ func Setup(env *testscript.Env) error {
 //	black-hole NAME               sets $NAME to a URL where no connection is accepted
 //	upstream-log [-forget]        prints what was asked for
 //	upstream-count [-forget] [-save NAME] [FIGURE <=|>= [N*]NAME|N]
-//	    prints the figures: see Counts. FIGURE is requests, ranges, inflight,
+//	    prints the figures: see Counts. FIGURE is requests, ranges, inflight, conns,
 //	    roundtrips, bytes or bytes.KIND; NAME holds what -save has put there
 //	upstream-await SUFFIX         waits until a path that ends so was asked for
 //	sumdb-serve                   sets $SUMDB_URL; sumdb-flip MODULE@VERSION

@@ -145,6 +145,8 @@ func (c Counts) figure(name string) (float64, error) {
 		return float64(c.Ranges), nil
 	case name == "inflight":
 		return float64(c.InFlight), nil
+	case name == "conns":
+		return float64(c.Conns), nil
 	case name == "roundtrips":
 		return float64(c.RoundTrips), nil
 	}

@@ -53,7 +53,7 @@ func (f *hit) serveOnTheWay(u *Upstream, w http.ResponseWriter, r *http.Request)
 	b := rec.body.Bytes()
 	send := f.place(len(b))
 	sound := rec.code != http.StatusOK && rec.code != http.StatusPartialContent || len(b) <= f.Over
-	if sound || f.Kind == GoAway || f.Kind == Trickle {
+	if sound || f.Kind == GoAway && f.Arg == "" || f.Kind == Trickle {
 		send = len(b)
 	}
 	if !sound {

@@ -15,6 +15,7 @@ type Counts struct {
 	Requests int
 	Ranges   int              // requests for a part of a body
 	InFlight int              // the most at a time
+	Conns    int              // connections that they came on
 	Bytes    map[string]int64 // of bodies, by kind: zip, mod, info, list, latest, sumdb, other
 	Faults   map[FaultKind]int
 
@@ -40,12 +41,15 @@ func (u *Upstream) Counts() Counts {
 	defer u.trips.mu.Unlock()
 	c := Counts{Requests: len(u.trips.all), InFlight: u.trips.most,
 		Bytes: make(map[string]int64), Faults: maps.Clone(u.trips.faults)}
+	conns := make(map[string]bool)
 	for _, t := range u.trips.all {
+		conns[t.conn] = true
 		c.Bytes[t.kind] += t.sent
 		if t.ranged {
 			c.Ranges++
 		}
 	}
+	c.Conns = len(conns)
 	c.RoundTrips = longestChain(u.trips.all, time.Now())
 	return c
 }
@@ -79,6 +83,7 @@ type trips struct {
 // trip is one request. Its fields are guarded by trips.mu.
 type trip struct {
 	kind   string
+	conn   string // the far end of it
 	ranged bool
 	sent   int64
 	start  time.Time
@@ -94,7 +99,7 @@ func (t *trip) until(now time.Time) time.Time {
 
 // begin records a request; w counts what is sent, done ends the record.
 func (ts *trips) begin(w http.ResponseWriter, r *http.Request) (counting http.ResponseWriter, done func()) {
-	t := &trip{kind: kindOf(r.URL.Path), ranged: r.Header.Get("Range") != "", start: time.Now()}
+	t := &trip{kind: kindOf(r.URL.Path), conn: r.RemoteAddr, ranged: r.Header.Get("Range") != "", start: time.Now()}
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
 	ts.all = append(ts.all, t)
