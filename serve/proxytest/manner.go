@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"slices"
 	"time"
 )
 
@@ -19,6 +20,9 @@ type Manner struct {
 	// Stored makes other zips of the same files, without compression: their bytes
 	// differ from those of an upstream that compresses, their h1 is the same.
 	Stored bool
+
+	// Reversed makes others of the same length: only the order of the files differs.
+	Reversed bool
 }
 
 // Validators is what an answer says about its bytes.
@@ -57,6 +61,9 @@ func (u *Upstream) give(w http.ResponseWriter, r *http.Request, b body) {
 	if m.Stored && path.Ext(b.name) == ".zip" {
 		b = newBody(b.name, stored(b.bytes))
 	}
+	if m.Reversed && path.Ext(b.name) == ".zip" {
+		b = newBody(b.name, reversed(b.bytes))
+	}
 	var modified time.Time
 	tag := b.tag
 	switch m.Validators {
@@ -94,6 +101,25 @@ func stored(compressed []byte) []byte {
 			_, err = io.Copy(to, text)
 		}
 		if err != nil {
+			panic(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		panic(err)
+	}
+	return out.Bytes()
+}
+
+// reversed packs a zip anew with its last file first.
+func reversed(zipped []byte) []byte {
+	in, err := zip.NewReader(bytes.NewReader(zipped), int64(len(zipped)))
+	if err != nil {
+		panic(err)
+	}
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	for _, f := range slices.Backward(in.File) {
+		if err := w.Copy(f); err != nil {
 			panic(err)
 		}
 	}

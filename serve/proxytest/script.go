@@ -60,7 +60,7 @@ func Setup(env *testscript.Env) error {
 //	upstream-big MODULE@VERSION BYTES    a module whose zip has about as many
 //	upstream-project DIR N        N modules, and in DIR a project that needs them all
 //	upstream-link RTT [BYTES/S]   how far away it is from now on; see Link
-//	upstream-manner [-validators V] [-no-ranges] [-stored]    see Manner
+//	upstream-manner [-validators V] [-no-ranges] [-stored] [-reversed]    see Manner
 //	upstream-fault [-times N] [-chance P [-seed N]] [-over BYTES] [-retry-after S]
 //	    MATCH KIND [ARG…]         see Fault; upstream-mend ends all
 //	black-hole NAME               sets $NAME to a URL where no connection is accepted
@@ -148,6 +148,7 @@ func newCall(ts *testscript.TestScript, name string) *call {
 		c.flags.StringVar((*string)(&c.manner.Validators), "validators", "", "")
 		c.flags.BoolVar(&c.manner.NoRanges, "no-ranges", false, "")
 		c.flags.BoolVar(&c.manner.Stored, "stored", false, "")
+		c.flags.BoolVar(&c.manner.Reversed, "reversed", false, "")
 	case "upstream-log", "upstream-count":
 		c.flags.BoolVar(&c.forget, "forget", false, "")
 		c.flags.StringVar(&c.save, "save", "", "")

@@ -242,20 +242,25 @@ func TestManner(t *testing.T) {
 	}
 }
 
-func TestStoredHasTheSameHash(t *testing.T) {
-	u, zip := bigUpstream(t, Options{})
-	u.SetManner(Manner{Stored: true})
-	_, other, err := get(http.DefaultClient, u.URL+bigZip)
-	if err != nil || other == zip {
-		t.Errorf("%v, the same bytes: %v", err, other == zip)
-	}
-	// The go command compares the hash with what the database vouches for.
-	if out, err := goTool(t, u, t.TempDir(), "mod", "download", "example.com/big@v1.0.0"); err != nil {
-		t.Errorf("go mod download: %v\n%s", err, out)
-	}
-	one, _, err1 := hashes([]byte(zip), "")
-	two, _, err2 := hashes([]byte(other), "")
-	if one != two || err1 != nil || err2 != nil || !strings.HasPrefix(one, "h1:") {
-		t.Errorf("%s and %s, %v, %v", one, two, err1, err2)
+func TestOtherZipsHaveTheSameHash(t *testing.T) {
+	for _, manner := range []Manner{{Stored: true}, {Reversed: true}} {
+		u, zip := bigUpstream(t, Options{})
+		u.SetManner(manner)
+		_, other, err := get(http.DefaultClient, u.URL+bigZip)
+		if err != nil || other == zip {
+			t.Errorf("%v, the same bytes: %v", err, other == zip)
+		}
+		if manner.Reversed && len(other) != len(zip) {
+			t.Errorf("%d bytes, want as many as before, %d", len(other), len(zip))
+		}
+		// The go command compares the hash with what the database vouches for.
+		if out, err := goTool(t, u, t.TempDir(), "mod", "download", "example.com/big@v1.0.0"); err != nil {
+			t.Errorf("go mod download: %v\n%s", err, out)
+		}
+		one, _, err1 := hashes([]byte(zip), "")
+		two, _, err2 := hashes([]byte(other), "")
+		if one != two || err1 != nil || err2 != nil || !strings.HasPrefix(one, "h1:") {
+			t.Errorf("%s and %s, %v, %v", one, two, err1, err2)
+		}
 	}
 }
