@@ -95,6 +95,11 @@ func (p *Prefetch) do(ctx context.Context, plan *plan, j job) {
 	p.wake() // the worker itself looks next
 }
 
+// unread is what an upstream sends of a body before anybody reads it: net/http takes as
+// much of an HTTP/2 stream, and the system's buffers of a connection. To drop a zip that
+// is no longer saves nothing, so that each slot may be that far above the budget.
+const unread = 4 << 20
+
 // errNoRoom ends the fetch of a zip that the budget has no room for.
 var errNoRoom = errors.New("more than may be fetched ahead")
 
@@ -104,7 +109,7 @@ func (p *Prefetch) room(plan *plan, j *job, length int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	j.size = length
-	if p.books.besides(j.key)+length > plan.budget(*j, p.books.used()) {
+	if length > unread && p.books.besides(j.key)+length > plan.budget(*j, p.books.used()) {
 		return errNoRoom
 	}
 	if j.booked {

@@ -58,7 +58,8 @@ func Setup(env *testscript.Env) error {
 //	upstream-branch MODULE REF VERSION
 //	upstream-toolchain VERSION    a Go release whose go command only says its name
 //	upstream-big MODULE@VERSION BYTES    a module whose zip has about as many
-//	upstream-project DIR N        N modules, and in DIR a project that needs them all
+//	upstream-project DIR N [SCALE]    N modules with zips up to SCALE times 144 KiB, and in
+//	                              DIR a project that needs them all
 //	upstream-link RTT [BYTES/S]   how far away it is from now on; see Link
 //	upstream-manner [-validators V] [-no-ranges] [-stored] [-reversed]    see Manner
 //	upstream-fault [-times N] [-chance P [-seed N]] [-over BYTES] [-retry-after S]

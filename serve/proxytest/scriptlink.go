@@ -22,12 +22,19 @@ func addBig(c *call) error {
 }
 
 func addProject(c *call) error {
-	c.want(2)
+	if len(c.args) == 2 {
+		c.args = append(c.args, "1")
+	}
+	c.want(3)
 	n, err := strconv.Atoi(c.args[1])
 	if err != nil {
 		return err
 	}
-	return c.upstream().AddForest(c.ts.MkAbs(c.args[0]), n, 1)
+	scale, err := strconv.Atoi(c.args[2])
+	if err != nil {
+		return err
+	}
+	return c.upstream().AddForest(c.ts.MkAbs(c.args[0]), n, scale)
 }
 
 func setLink(c *call) error {
