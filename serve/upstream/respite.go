@@ -17,14 +17,15 @@ type respite struct {
 func (r *respite) on(now time.Time) bool { return now.Before(r.until) }
 
 // take notes what the upstream of a name asks for. That of a host which it redirects to
-// is for that host, which another file may not lie on; and who asks for an hour is asked
-// again after a minute, since a restart may be all it needs.
+// is for that host, which another file may not lie on. An hour, which nobody waits for,
+// would fail all requests for what may be the matter with one file: each is told itself,
+// until the breaker has heard enough.
 func (r *respite) take(name string, err error, now time.Time) {
 	var busy *busyError
-	if !errors.As(err, &busy) || !strings.HasPrefix(busy.URL, name) {
+	if !errors.As(err, &busy) || busy.after > maxRetryAfter || !strings.HasPrefix(busy.URL, name) {
 		return
 	}
-	if until := now.Add(min(busy.after, maxRetryAfter)); until.After(r.until) {
+	if until := now.Add(busy.after); until.After(r.until) {
 		r.until, r.busy = until, busy
 	}
 }
@@ -32,5 +33,5 @@ func (r *respite) take(name string, err error, now time.Time) {
 // waitable reports whether a request that is blocked for a respite waits for its end.
 func waitable(err error) bool {
 	var blocked *blockedError
-	return errors.As(err, &blocked) && blocked.rest != nil && blocked.rest.after <= maxRetryAfter
+	return errors.As(err, &blocked) && blocked.rest != nil
 }
