@@ -34,11 +34,13 @@ type plan struct {
 	queue  queue
 	pull   // by what is asked, the latest; others are told apart by their projects
 
-	wanted   recent[cache.Key, bool] // by a client
-	listed   recent[string, bool]    // module paths whose versions a client wants to know
-	public   recent[string, bool]    // module paths that a client or a public .mod has named
-	paces    []time.Duration         // of the last small fetches
-	projects []*project              // that go commands work in, see projects.go
+	wanted   recent[cache.Key, bool]      // by a client
+	highest  recent[string, string]       // the highest version of each path that a .mod or a client has named
+	learned  recent[module.Version, bool] // versions whose requirements are known
+	listed   recent[string, bool]         // module paths whose versions a client wants to know
+	public   recent[string, bool]         // module paths that a client or a public .mod has named
+	paces    []time.Duration              // of the last small fetches
+	projects []*project                   // that go commands work in, see projects.go
 	looks    looks
 	used     int64 // bytes that were of use before
 }
@@ -46,11 +48,9 @@ type plan struct {
 // pull is what the requests of one go command tell.
 type pull struct {
 	roots   wave
-	graph   bool                         // it reads the module graph
-	fetches bool                         // and wants versions, after that
-	zips    bool                         // and their zips
-	highest recent[string, string]       // the highest version of each path that a .mod requires
-	learned recent[module.Version, bool] // versions whose requirements are known
+	graph   bool // it reads the module graph
+	fetches bool // and wants versions, after that
+	zips    bool // and their zips
 }
 
 // newPlan makes a plan. used is how many bytes were of use until now.
@@ -73,6 +73,7 @@ func (p *plan) asked(key cache.Key, held, alone bool, now time.Time) {
 	}
 	p.wanted.set(key, true)
 	p.queue.reach(key)
+	p.raise(mod)
 	p.publish(mod.Path)
 	wasWarm := !p.cold
 	p.cold = p.cold || !held
@@ -203,10 +204,7 @@ func (p *plan) learn(j job, file *modfile.File) {
 		if !r.Indirect && p.wanted.get(j.key.Sibling(cache.Zip)) {
 			p.queue.near.set(r.Mod.Path, true)
 		}
-		higher := semver.Compare(r.Mod.Version, p.highest.get(r.Mod.Path)) > 0
-		if higher {
-			p.highest.set(r.Mod.Path, r.Mod.Version)
-		}
+		higher := p.raise(r.Mod)
 		key, ok := keyOf(r.Mod, cache.Mod)
 		if !ok || !p.graph {
 			continue
@@ -220,6 +218,15 @@ func (p *plan) learn(j job, file *modfile.File) {
 			p.push(job{key: key, guess: true, tier: own})
 		}
 	}
+}
+
+// raise notes a version. It reports whether it is the highest of its path so far.
+func (p *plan) raise(mod module.Version) bool {
+	higher := semver.Compare(mod.Version, p.highest.get(mod.Path)) > 0
+	if higher {
+		p.highest.set(mod.Path, mod.Version)
+	}
+	return higher
 }
 
 // prunes reports whether a go.mod lists all that its module needs,

@@ -253,3 +253,41 @@ func TestAPullWithoutEndIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// TestTheGraphAfterTheZips has go mod tidy, whose project is not known, read old versions
+// of what it has: they are no requirements of the main module.
+func TestTheGraphAfterTheZips(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := library("a@v1.0.0", "b@v1.1.0", "b@v1.0.0", "c@v1.1.0", "c@v1.0.0")
+		o.mods["example.com/a@v1.0.0"] = goMod("a@v1.0.0", "1.21", "b@v1.0.0", "c@v1.0.0")
+		p := rig(t, o, Options{})
+		for _, name := range []string{"a@v1.0.0", "b@v1.1.0", "c@v1.1.0"} {
+			p.Asked(key(name, cache.Zip), false)()
+			time.Sleep(5 * trip)
+		}
+		for _, name := range []string{"b@v1.0.0", "c@v1.0.0"} {
+			p.Asked(key(name, cache.Mod), false)()
+			time.Sleep(5 * trip)
+		}
+		if got := o.log("v1.0.0.zip"); len(got) > 0 {
+			t.Errorf("fetched %q", got)
+		}
+	})
+}
+
+// TestNobodyIsWokenForNothing tells workers of as much as there is to do.
+func TestNobodyIsWokenForNothing(t *testing.T) {
+	p := New(Options{}) // nobody works
+	told := func() []int { return []int{len(p.news[modLane]), len(p.news[zipLane]), len(p.news[lookLane])} }
+	for i := range 100 {
+		p.Asked(key(fmt.Sprintf("m%d@v1.0.0", i), cache.Mod), true)()
+	}
+	if got := told(); !slices.Equal(got, []int{0, 0, 0}) {
+		t.Errorf("for what is held %v were told, want nobody", got)
+	}
+	p.plan = newPlan(p.opts, p.opts.Now(), 0)
+	p.Asked(key("a@v1.0.0", cache.Mod), false)()
+	if got := told(); !slices.Equal(got, []int{2, 1, 1}) { // .mod, .info, .zip and the project
+		t.Errorf("for a .mod %v were told, want 2, 1 and 1", got)
+	}
+}
