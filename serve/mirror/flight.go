@@ -223,7 +223,11 @@ func (f *flights) land(id flightKey, fl *flight) {
 	defer f.aloft.Done()
 	// A panic here is outside of net/http's recovery and would end the daemon.
 	if p := recover(); p != nil {
-		f.log.Error("fill panicked", "fault", p, "stack", string(debug.Stack()))
+		said := p
+		if id.tree == cache.Private {
+			said = fmt.Sprintf("%T", p) // its text may name what is private
+		}
+		f.log.Error("fill panicked", "fault", said, "stack", string(debug.Stack()))
 		fl.fault = fmt.Errorf("fill %s: gomirror has a bug, its log has the stack: panic: %v", id.key, p)
 	}
 	fl.cancel()

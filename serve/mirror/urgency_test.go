@@ -23,7 +23,7 @@ func (b *body) fly(ctx context.Context, f *flights, name string) {
 	b.took = make(chan time.Duration, 1)
 	id := flightKey{cache.Public, mustKey(name)}
 	start := time.Now()
-	go f.do(ctx, id, func(ctx context.Context, id flightKey) (landing, error) {
+	go f.do(ctx, id, func(ctx context.Context, id flightKey, _ func(landing)) (landing, error) {
 		f.mu.Lock()
 		fl := f.current[id]
 		f.mu.Unlock()
@@ -127,7 +127,7 @@ func TestWhatIsForgoneIsDoneForAClient(t *testing.T) {
 			var f flights
 			id := flightKey{cache.Public, mustKey(aZip)}
 			fills := 0
-			fill := func(ctx context.Context, _ flightKey) (landing, error) {
+			fill := func(ctx context.Context, _ flightKey, _ func(landing)) (landing, error) {
 				fills++
 				time.Sleep(20 * time.Second)
 				if err := upstream.RoomFor(upstream.WithRoom(Background(context.Background()), func(int64) error { return refused }), 1); forgone && upstream.IsBackground(ctx) {
