@@ -155,4 +155,4 @@ func (n *network) worksInShell(v *visit) bool {
 }
 
 // thisShell ends the text of a fault that the way of this shell has not.
-const thisShell = "; gomirror was started with another network environment than this shell has, by which it can be reached"
+const thisShell = "; by the variables of this shell, which gomirror was not started with, it works"
