@@ -23,8 +23,10 @@ const (
 )
 
 // lockBuckets is how many commits of different modules can run at once. Each is a
-// file that stays, so a lock a module would leave thousands behind.
-const lockBuckets = 64
+// file that stays, so a lock a module would leave thousands behind. A commit that waits
+// for the disk holds up others of its bucket: there are some 30 of a go mod download at
+// a time.
+const lockBuckets = 256
 
 // Options are the settings of a Store.
 type Options struct {

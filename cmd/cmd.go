@@ -110,6 +110,7 @@ func Run(ctx context.Context, env *Env) int {
 		}
 		return exitDone
 	}
+	hush()
 	root := newRoot(env)
 	root.SetArgs(env.Args)
 	root.SetIn(env.Stdin)

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"io"
+	"log"
 	"log/slog"
 	"path/filepath"
 
@@ -32,5 +33,15 @@ func (e *Env) logger(s *settings, opts serveOptions) *slog.Logger {
 	if opts.detached {
 		w = &lumberjack.Logger{Filename: filepath.Join(s.stateDir, logFile), MaxSize: logMiB, MaxBackups: 1}
 	}
-	return slog.New(serve.RedactHandler(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})))
+	own := slog.New(serve.RedactHandler(slog.NewTextHandler(w, &slog.HandlerOptions{Level: level})))
+	log.SetOutput(slog.NewLogLogger(own.Handler(), slog.LevelDebug).Writer())
+	return own
+}
+
+// hush silences what libraries print by themselves: net/http tells the first bytes of an
+// answer that nobody asked for, which are text of its sender's choice. A sidecar shows
+// that with -v, see logger.
+func hush() {
+	log.SetFlags(0)
+	log.SetOutput(io.Discard)
 }

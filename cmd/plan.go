@@ -119,7 +119,7 @@ func (p *plan) setPatterns(in planInput) {
 		noSum := patterns(in.user.GONOSUMDB)
 		for _, pattern := range noProxy {
 			if !covered(pattern, noSum) {
-				p.note("GONOPROXY=%[1]s still asks the checksum database; if it is private: gomirror config set private %[1]s", pattern)
+				p.note("GONOPROXY=%[1]s still asks the checksum database; if it is private: gomirror config set private '%[1]s'", pattern)
 			}
 		}
 	}

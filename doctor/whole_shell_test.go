@@ -38,7 +38,7 @@ func shellFaults() []fault {
 			w.vars["HTTPS_PROXY"] = w.lab.Proxy().URL
 		}, "N01 fail no host answers" + again, noGitHub(), true},
 		{"other authorities there", func(w *whole) { startedWith("SSL_CERT_FILE="+w.path("none"), "")(w) },
-			"N01 fail https://mirror.example.com shows a certificate that" + again, []string{"N01 fail by which it can be reached" + again}, true},
+			"N01 fail https://mirror.example.com shows a certificate that" + again, []string{"N01 fail by the variables of this shell" + again}, true},
 		{"network.ca_file set, and not started anew", func(w *whole) {
 			ca := doctortest.NewAuthority(w.t, "Zscaler Root CA")
 			ca.WritePEM(w.path("corp.pem"))

@@ -20,7 +20,7 @@ const (
 // to do.
 func errorText(err error, code int) []byte {
 	hint := hintOf(err)
-	if hint == "" && code >= http.StatusInternalServerError {
+	if hint == "" && (code >= http.StatusInternalServerError || code == http.StatusTooManyRequests) {
 		hint = "gomirror doctor"
 	}
 	lines := wrap(Redact(err.Error()))

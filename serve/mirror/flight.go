@@ -29,7 +29,8 @@ type landing struct {
 }
 
 // fillFunc fills one key; ctx is cancelled when nobody waits any more. It may call answer
-// before it returns: those who wait go on then, while it puts away what it has.
+// before it returns, if that is not nil: those who wait go on then, while it puts away
+// what it has.
 type fillFunc func(ctx context.Context, id flightKey, answer func(landing)) (landing, error)
 
 // flights lets one fill a key run at a time. singleflight would do but for one
@@ -51,9 +52,8 @@ type flight struct {
 	ctx     context.Context // of the fill: outlives the client that began it
 	cancel  context.CancelFunc
 
-	brought landing       // what fill returned, known to its own goroutine alone
-	fault   error         // the same
-	ended   chan struct{} // closed when fill has returned
+	brought landing // what fill returned, known to its own goroutine alone
+	fault   error   // the same
 
 	answered sync.Once
 	done     chan struct{} // closed after the fields below are set
@@ -114,19 +114,11 @@ func (f *flights) do(ctx context.Context, id flightKey, fill fillFunc) (*cache.E
 	return entry, fl.state, err
 }
 
-// wait returns when no fill of id runs: what it brought is in the cache then.
-func (f *flights) wait(ctx context.Context, id flightKey) error {
-	f.mu.Lock()
-	fl := f.current[id]
-	f.mu.Unlock()
-	if fl == nil {
-		return nil
-	}
-	select {
-	case <-fl.ended:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+// onceKept has a fill answer when what it brought is in the cache and no sooner, for who
+// looks there next.
+func onceKept(fill fillFunc) fillFunc {
+	return func(ctx context.Context, id flightKey, _ func(landing)) (landing, error) {
+		return fill(ctx, id, nil)
 	}
 }
 
@@ -146,7 +138,7 @@ func (f *flights) join(ctx context.Context, id flightKey) (fl *flight, first boo
 		}
 		return fl, false
 	}
-	fl = &flight{waiters: 1, urgent: make(chan struct{}), ended: make(chan struct{}), done: make(chan struct{})}
+	fl = &flight{waiters: 1, urgent: make(chan struct{}), done: make(chan struct{})}
 	if awaited {
 		fl.hurry()
 	}
@@ -238,7 +230,6 @@ func (f *flights) land(id flightKey, fl *flight) {
 	deserted := fl.waiters == 0
 	fl.answer(fl.brought, fl.fault)
 	f.mu.Unlock()
-	close(fl.ended)
 	if deserted && fl.discard != nil {
 		fl.discard()
 	}

@@ -16,7 +16,8 @@ import (
 type sieve struct {
 	mirror *Mirror
 	tree   cache.Tree
-	sound  func(*cache.Draft) // told of what may be served before it is kept
+	key    cache.Key          // what is waited for
+	answer func(*cache.Draft) // told of it once it may be served; nil to have it kept first
 
 	mu      sync.Mutex
 	refused []refusal // guarded by mu
@@ -87,7 +88,9 @@ func (s *sieve) keep(ctx context.Context, key cache.Key, meta cache.Meta, body i
 	}
 	served := false
 	if err == nil {
-		draft.OnSound(func() { served = true; s.sound(draft) })
+		if s.answer != nil && key == s.key {
+			draft.OnSound(func() { served = true; s.answer(draft) })
+		}
 		err = draft.Commit(meta)
 	}
 	if contradiction := (*cache.ContradictionError)(nil); errors.As(err, &contradiction) {
@@ -104,6 +107,7 @@ func (s *sieve) keep(ctx context.Context, key cache.Key, meta cache.Meta, body i
 	}
 	if served && err != nil {
 		m.warn("served, not kept", key, err)
+		return draft, nil // nobody else is to be asked for what is answered
 	}
 	draft.Discard()
 	return nil, err

@@ -221,10 +221,9 @@ func (m *Mirror) fill(source upstream.Source) fillFunc {
 		}
 		m.announce(ctx, key)
 		delivered, sieve := false, &sieve{mirror: m, tree: tree}
-		sieve.sound = func(draft *cache.Draft) {
-			if draft.Key() == key {
-				answer(landing{state: Miss, open: draft.Entry})
-			}
+		if answer != nil {
+			sieve.answer = func(draft *cache.Draft) { answer(landing{state: Miss, open: draft.Entry}) }
+			sieve.key = key
 		}
 		defer sieve.close()
 		err := source.Fetch(ctx, req, func(k cache.Key, meta cache.Meta, body io.Reader) error {

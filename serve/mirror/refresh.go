@@ -1,7 +1,6 @@
 package mirror
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -104,9 +103,9 @@ func (m *Mirror) ask(ctx context.Context, tree cache.Tree, key cache.Key) error 
 	}
 	id := flightKey{tree, key}
 	m.flights.forget(func(other flightKey) bool { return other == id })
-	entry, _, err := m.flights.do(context.WithValue(ctx, anewKey{}, true), id, m.fill(m.source(tree)))
+	entry, _, err := m.flights.do(context.WithValue(ctx, anewKey{}, true), id, onceKept(m.fill(m.source(tree))))
 	closeEntry(entry)
-	return cmp.Or(err, m.flights.wait(ctx, id)) // what came is looked up next
+	return err
 }
 
 // forgetOrigin has the origin forget what it has made of a version, or last said about
@@ -124,10 +123,9 @@ func (m *Mirror) forgetOrigin(ctx context.Context, mod module.Version) error {
 // Take keeps what a source of the user's choice has for key, so that the go command,
 // which would be told "not found" by others, finds it here.
 func (m *Mirror) Take(ctx context.Context, key cache.Key, source upstream.Source) error {
-	id := flightKey{m.tree(key), key}
-	entry, _, err := m.flights.do(ctx, id, m.fill(source))
+	entry, _, err := m.flights.do(ctx, flightKey{m.tree(key), key}, onceKept(m.fill(source)))
 	closeEntry(entry)
-	return cmp.Or(err, m.flights.wait(ctx, id))
+	return err
 }
 
 // Relogin has who asks from now on join no fill of a private module that began before:

@@ -138,12 +138,21 @@ func (b *body) read(p []byte) (n int, err error) {
 			return n, nil
 		}
 	}
+	over := b.want >= 0 && b.got >= b.want
+	if over {
+		p = make([]byte, 1) // the end of the answer frees its connection
+	} else if b.want >= 0 {
+		p = p[:min(int64(len(p)), b.want-b.got)]
+	}
 	awaitTurn(b.ctx)
 	stall := &StallError{Upstream: b.pull.proxy.name, Limit: stallLimit, Got: b.got, Slow: b.pace}
 	start, cancel := time.Now(), b.from.cancel // of this answer, should the timer be late
 	timer := time.AfterFunc(stallLimit-b.waited, func() { cancel(stall) })
 	n, err = b.r.Read(p)
 	timer.Stop()
+	if over && n > 0 {
+		return 0, io.EOF // what a server sends behind the end of a file is not of the file
+	}
 	b.got += int64(n)
 	b.pace += int64(n)
 	b.waited += time.Since(start)

@@ -72,6 +72,9 @@ func (r *redirects) RoundTrip(req *http.Request) (*http.Response, error) {
 	case err != nil:
 		return nil, err
 	case parent == nil && r.inside(req.Context(), first.URL.Hostname()):
+		if err := r.refuseLink(req.Context(), req.URL.Hostname()); err != nil {
+			return nil, err
+		}
 		return r.configured.RoundTrip(req)
 	case parent == nil:
 		return r.learned.RoundTrip(req)
@@ -108,6 +111,26 @@ func (r *redirects) inside(ctx context.Context, host string) bool {
 	r.insiders[host] = insider{inside, now.Add(insideFor)}
 	return inside
 }
+
+// refuseLink refuses a host at an address of the link: no mirror keeps its files there,
+// and a cloud's metadata service does answer.
+func (r *redirects) refuseLink(ctx context.Context, host string) error {
+	addrs, err := []netip.Addr(nil), error(nil)
+	if ip, perr := netip.ParseAddr(host); perr == nil {
+		addrs = []netip.Addr{ip}
+	} else if addrs, err = r.lookup(ctx, host); err != nil {
+		return err
+	}
+	for _, ip := range addrs {
+		if ip.Zone() != "" || ip.Unmap().IsLinkLocalUnicast() || ip == metadataV6 {
+			return &refusedError{host, ip.String(), inner(ip)}
+		}
+	}
+	return nil
+}
+
+// metadataV6 is a cloud's metadata service on IPv6, in a range that companies use.
+var metadataV6 = netip.MustParseAddr("fd00:ec2::254")
 
 // CloseIdleConnections serves [http.Client.CloseIdleConnections].
 func (r *redirects) CloseIdleConnections() {

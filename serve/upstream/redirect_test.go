@@ -1,6 +1,7 @@
 package upstream_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,18 +33,23 @@ func TestRedirectToInnerAddress(t *testing.T) {
 		resolves   string // what the name look-up says of it
 		trusted    string
 		want       string // dialled address, "" for none
+		mirror     string // address of the mirror, "" for a public one
 	}{
-		{"loopback", "127.0.0.1", "", "", ""},
-		{"loopback by name", "localhost", "", "", ""},
-		{"loopback in IPv6 clothes", "[::ffff:127.0.0.1]", "", "", ""},
-		{"short form", "127.1", "", "", ""},
-		{"hexadecimal", "0x7f.1", "", "", ""},
-		{"metadata service", "169.254.169.254", "", "", ""},
-		{"private address behind a name", "cdn.example.com", "10.0.0.1", "", ""},
-		{"metadata service behind a name", "cdn.example.com", "169.254.169.254", "", ""},
-		{"unique local address behind a name", "cdn.example.com", "fd00:ec2::254", "", ""},
-		{"public host", "cdn.example.com", "198.51.100.7", "", "198.51.100.7"},
-		{"inner host that the user has named", "store.corp", "10.0.0.1", "store.corp", "store.corp"},
+		{"loopback", "127.0.0.1", "", "", "", ""},
+		{"loopback by name", "localhost", "", "", "", ""},
+		{"loopback in IPv6 clothes", "[::ffff:127.0.0.1]", "", "", "", ""},
+		{"short form", "127.1", "", "", "", ""},
+		{"hexadecimal", "0x7f.1", "", "", "", ""},
+		{"metadata service", "169.254.169.254", "", "", "", ""},
+		{"private address behind a name", "cdn.example.com", "10.0.0.1", "", "", ""},
+		{"metadata service behind a name", "cdn.example.com", "169.254.169.254", "", "", ""},
+		{"unique local address behind a name", "cdn.example.com", "fd00:ec2::254", "", "", ""},
+		{"public host", "cdn.example.com", "198.51.100.7", "", "198.51.100.7", ""},
+		{"inner host that the user has named", "store.corp", "10.0.0.1", "store.corp", "store.corp", ""},
+		{"inner mirror, inner host", "store.corp", "10.0.0.1", "", "store.corp", "10.0.0.9"},
+		{"inner mirror, metadata service", "169.254.169.254", "", "", "", "10.0.0.9"},
+		{"inner mirror, metadata service behind a name", "store.corp", "169.254.169.254", "", "", "10.0.0.9"},
+		{"inner mirror, metadata service in IPv6", "store.corp", "fd00:ec2::254", "", "", "10.0.0.9"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -57,7 +63,7 @@ func TestRedirectToInnerAddress(t *testing.T) {
 				Trusted: func(host string) bool { return host == tt.trusted },
 				Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
 					if host == "mirror.example.com" {
-						return []netip.Addr{netip.MustParseAddr("198.51.100.1")}, nil
+						return []netip.Addr{netip.MustParseAddr(cmp.Or(tt.mirror, "198.51.100.1"))}, nil
 					}
 					if tt.resolves == "" {
 						return nil, fmt.Errorf("look-up of %s", host)

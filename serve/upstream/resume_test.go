@@ -185,6 +185,7 @@ func TestRestThatDoesNotFit(t *testing.T) {
 		asked  int
 	}{
 		{"it fits", part(map[string]string{"ETag": `"a"`, "Content-Range": fits}, 206, first[at:]), first, 1, 2},
+		{"it fits, and there is more behind it", part(map[string]string{"ETag": `"a"`, "Content-Range": fits}, 206, slices.Concat(first[at:], second[:100])), first, 1, 2},
 		{"a piece of it fits", part(map[string]string{"ETag": `"a"`, "Content-Range": fmt.Sprintf("bytes %d-%d/%d", at, at+99, size)}, 206, first[at:at+100]), first, 1, 3},
 		{"the file has changed", func(s *shelf, _ http.ResponseWriter) bool {
 			s.content, s.etag = second, `"b"`
