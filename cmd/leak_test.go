@@ -66,6 +66,7 @@ const never = "never"
 // private, and no more than without gomirror where nobody has. Builds end as they must:
 // that no name is heard is easy if all fail.
 func TestNoLeak(t *testing.T) {
+	t.Parallel()
 	for _, token := range []bool{true, false} {
 		t.Run(fmt.Sprintf("token=%v", token), func(t *testing.T) {
 			t.Parallel()

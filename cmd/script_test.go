@@ -43,6 +43,7 @@ const atOnce = "atexit_sleep_ms=0"
 // TestScript runs testdata/script: gomirror, the go command and the shells as a user
 // has them, in a home folder of their own.
 func TestScript(t *testing.T) {
+	t.Parallel() // the leak matrix takes as long
 	testscript.Run(t, scriptParams(t, "testdata/script"))
 }
 
