@@ -29,17 +29,34 @@ var errOthersWrite = errors.New("other users can write to it")
 // constants.
 type disk struct {
 	dir     string
-	root    *os.Root
+	base    atomic.Pointer[os.Root]
 	folders folders
 	serial  atomic.Uint64
 	fault   func() error // set by tests: a write fails as it does on a full disk
 
+	opening sync.Mutex // held where base changes
+
 	mu   sync.Mutex
 	home string       // our folder of drafts; "" until it could be made
+	in   *os.Root     // the root that home is in
 	live *flock.Flock // held for as long as home is in use
 }
 
 func openDisk(dir string) (*disk, error) {
+	root, err := openRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	return newDisk(dir, root), nil
+}
+
+func newDisk(dir string, root *os.Root) *disk {
+	d := &disk{dir: dir, folders: newFolders()}
+	d.base.Store(root)
+	return d
+}
+
+func openRoot(dir string) (*os.Root, error) {
 	if err := os.MkdirAll(dir, folderMode); err != nil {
 		return nil, err
 	}
@@ -50,11 +67,32 @@ func openDisk(dir string) (*disk, error) {
 	if openToOthers(info) {
 		return nil, errOthersWrite
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, err
+	return os.OpenRoot(dir)
+}
+
+func (d *disk) root() *os.Root { return d.base.Load() }
+
+// renew opens the cache folder again if its path names another one by now, or none, as
+// after rm -rf on a cache in use: in a folder that was deleted nothing can be made. The
+// root before it is not closed, for others may be at it; the garbage collector does that.
+func (d *disk) renew() error {
+	d.opening.Lock()
+	defer d.opening.Unlock()
+	ours, err := d.root().Stat(".")
+	if errors.Is(err, fs.ErrClosed) {
+		return err
 	}
-	return &disk{dir: dir, root: root, folders: newFolders()}, nil
+	now, gone := os.Stat(d.dir)
+	if err == nil && gone == nil && os.SameFile(ours, now) || gone != nil && !errors.Is(gone, fs.ErrNotExist) {
+		return nil // what can't be looked at may still be open
+	}
+	root, err := openRoot(d.dir)
+	if err != nil {
+		return &FullError{d.dir, cause(err)} // what is in hand can be served all the same
+	}
+	d.base.Store(root)
+	d.folders.drop()
+	return nil
 }
 
 // settle returns the folder for the drafts of this process and makes it at first.
@@ -63,9 +101,13 @@ func openDisk(dir string) (*disk, error) {
 func (d *disk) settle() (string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.home != "" {
+	if err := d.renew(); err != nil {
+		return "", err
+	}
+	if d.home != "" && d.in == d.root() {
 		return d.home, nil
 	}
+	d.leave()
 	// Between mkdir and flock a new folder looks dead, so settling takes turns.
 	turn, err := d.lock(lockDir + "/drafts")
 	if err != nil {
@@ -82,14 +124,22 @@ func (d *disk) settle() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	d.home, d.live = home, live
+	d.home, d.live, d.in = home, live, d.root()
 	return home, nil
+}
+
+// leave gives up our folder of drafts. The caller holds mu.
+func (d *disk) leave() {
+	if d.home != "" {
+		unlockFile(d.live)
+		d.home, d.in = "", nil
+	}
 }
 
 // sweep removes the drafts of processes that are gone, but for what can be resumed.
 // One that can't be removed is left to the next start.
 func (d *disk) sweep() {
-	folders, err := fs.ReadDir(d.root.FS(), draftDir)
+	folders, err := fs.ReadDir(d.root().FS(), draftDir)
 	if err != nil {
 		return
 	}
@@ -101,7 +151,7 @@ func (d *disk) sweep() {
 		}
 		unlockFile(l) // before the removal: Windows keeps open files
 		d.rescue(name)
-		_ = d.root.RemoveAll(name)
+		_ = d.root().RemoveAll(name)
 	}
 	d.trimPartials(partialBytes)
 }
@@ -109,18 +159,22 @@ func (d *disk) sweep() {
 func (d *disk) close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	defer d.folders.close()
-	if d.home != "" {
-		d.rescue(d.home)
-		unlockFile(d.live)
-		_ = d.root.RemoveAll(d.home) // else the next start does it
-		d.home = ""
+	d.opening.Lock() // so that no root is opened from here on
+	defer d.opening.Unlock()
+	defer d.folders.drop()
+	if home := d.home; home != "" {
+		d.rescue(home)
+		d.leave()
+		_ = d.root().RemoveAll(home) // else the next start does it
 	}
-	return d.root.Close()
+	return d.root().Close()
 }
 
 // lock waits for the lock of the given name.
 func (d *disk) lock(name string) (*flock.Flock, error) {
+	if err := d.renew(); err != nil {
+		return nil, err
+	}
 	l := d.flock(name)
 	err := l.Lock()
 	if errors.Is(err, fs.ErrNotExist) {

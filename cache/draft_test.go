@@ -346,10 +346,10 @@ func TestOpenSweepsDeadDraftsOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, name := range []string{"drafts/1-1", "drafts/2-2"} {
-		if err := s.disk.root.MkdirAll(name, 0o700); err != nil {
+		if err := s.disk.root().MkdirAll(name, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.disk.root.WriteFile(fmt.Sprintf("%s/%d", name, i), []byte("half"), 0o600); err != nil {
+		if err := s.disk.root().WriteFile(fmt.Sprintf("%s/%d", name, i), []byte("half"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -403,7 +403,7 @@ func TestOnSound(t *testing.T) {
 	if n, err := commit("module example.com/Quote\n"); n != 0 || err != nil {
 		t.Errorf("what is held: told %d times, %v; want never", n, err)
 	}
-	if err := s.disk.root.Remove(fileName(Public, k)); err != nil {
+	if err := s.disk.root().Remove(fileName(Public, k)); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := commit("module example.com/Quote // evil\n"); n != 0 || !errors.As(err, new(*ContradictionError)) {

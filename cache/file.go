@@ -43,8 +43,7 @@ func (d *disk) unsettle(home string) bool {
 	if d.home != home || d.exists(home) {
 		return false
 	}
-	unlockFile(d.live)
-	d.home = ""
+	d.leave()
 	return true
 }
 
@@ -101,7 +100,7 @@ func (d *disk) stamp(draft string, at time.Time) error {
 	if at.IsZero() || time.Since(at).Abs() <= sameTime {
 		return nil
 	}
-	return d.full(d.root.Chtimes(draft, at, at))
+	return d.full(d.root().Chtimes(draft, at, at))
 }
 
 // place gives a draft its name in the cache.
@@ -122,7 +121,7 @@ func (d *disk) mkdir(name string) error {
 	if err := d.ready(); err != nil {
 		return err
 	}
-	return d.root.MkdirAll(name, folderMode)
+	return d.root().MkdirAll(name, folderMode)
 }
 
 // writeFile writes a file where it is, for what may be torn.

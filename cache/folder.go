@@ -40,7 +40,8 @@ func newFolders() folders {
 	return f
 }
 
-func (f *folders) close() {
+// drop closes them all.
+func (f *folders) drop() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.lru != nil {
@@ -77,7 +78,7 @@ func (d *disk) folder(dir string) (*folder, error) {
 }
 
 func (d *disk) openFolder(dir string) (*folder, error) {
-	root, err := d.root.OpenRoot(dir)
+	root, err := d.root().OpenRoot(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -102,11 +103,11 @@ func (d *disk) at(name string, do func(root *os.Root, name string) error) error 
 		return &fs.PathError{Op: "find", Path: name, Err: cause(err)}
 	}
 	if err != nil || f == nil {
-		return do(d.root, name)
+		return do(d.root(), name)
 	}
 	err = do(f.root, path.Base(name))
 	if errors.Is(err, fs.ErrClosed) { // by another goroutine that needed another folder
-		return do(d.root, name)
+		return do(d.root(), name)
 	}
 	return err
 }
@@ -142,7 +143,7 @@ func (d *disk) remove(names ...string) {
 func (d *disk) rename(from, to string) error {
 	old, err := d.folder(path.Dir(from))
 	if err != nil || old == nil {
-		return d.root.Rename(from, to)
+		return d.root().Rename(from, to)
 	}
 	place, err := d.folder(path.Dir(to))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -152,7 +153,7 @@ func (d *disk) rename(from, to string) error {
 		err = renameAt(old.self, path.Base(from), place.self, path.Base(to))
 	}
 	if errors.Is(err, fs.ErrClosed) || place == nil {
-		return d.root.Rename(from, to)
+		return d.root().Rename(from, to)
 	}
 	return err
 }
@@ -166,7 +167,7 @@ func (d *disk) syncFolder(dir string) error {
 	if err := syncNames(f.self); !errors.Is(err, fs.ErrClosed) {
 		return err
 	}
-	self, err := d.root.Open(dir)
+	self, err := d.root().Open(dir)
 	if err != nil {
 		return err
 	}
@@ -185,5 +186,5 @@ func (d *disk) readDir(dir string) ([]fs.DirEntry, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	return fs.ReadDir(d.root.FS(), dir)
+	return fs.ReadDir(d.root().FS(), dir)
 }

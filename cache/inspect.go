@@ -44,7 +44,7 @@ func Inspect(ctx context.Context, dir string, sample int) (*Inspection, error) {
 		return nil, fmt.Errorf("inspect cache %s: %w", dir, cause(err))
 	}
 	s := &Store{
-		disk:   &disk{dir: dir, root: root, folders: newFolders()},
+		disk:   newDisk(dir, root),
 		recent: newRecent(), unpacker: newUnpacker(), now: time.Now, log: slog.New(slog.DiscardHandler),
 	}
 	defer s.disk.close()
@@ -93,7 +93,7 @@ func (s *Store) pick(ctx context.Context, sample int) (picked []heldAt) {
 	seen := 0
 	var walk func(t Tree, dir string)
 	walk = func(t Tree, dir string) {
-		files, err := fs.ReadDir(s.disk.root.FS(), dir)
+		files, err := fs.ReadDir(s.disk.root().FS(), dir)
 		if err != nil {
 			return // what can't be listed is told by those who look at modes
 		}
@@ -205,7 +205,7 @@ func (s *Store) hashNamed(ctx context.Context, name string) (string, error) {
 // left returns how much lies in folders of drafts that no process uses. The next start
 // removes them.
 func (d *disk) left() (bytes int64) {
-	folders, err := fs.ReadDir(d.root.FS(), draftDir)
+	folders, err := fs.ReadDir(d.root().FS(), draftDir)
 	if err != nil {
 		return 0
 	}
@@ -215,7 +215,7 @@ func (d *disk) left() (bytes int64) {
 		if err != nil || time.Since(info.ModTime()) < draftAge || d.inUse(name) {
 			continue
 		}
-		files, _ := fs.ReadDir(d.root.FS(), name) // one that is gone has nothing in it
+		files, _ := fs.ReadDir(d.root().FS(), name) // one that is gone has nothing in it
 		for _, file := range files {
 			if info, err := file.Info(); err == nil {
 				bytes += info.Size()

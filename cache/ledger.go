@@ -68,7 +68,7 @@ func (s *Store) SetVerdict(v module.Version, verdict Verdict) error {
 // Unverified returns the versions whose check is still to come.
 func (s *Store) Unverified() ([]module.Version, error) {
 	var versions []module.Version
-	err := fs.WalkDir(s.disk.root.FS(), markerDir, func(name string, entry fs.DirEntry, err error) error {
+	err := fs.WalkDir(s.disk.root().FS(), markerDir, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return ignoreMissing(err)
 		}

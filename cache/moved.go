@@ -49,7 +49,7 @@ func (m Meta) move(k Key) Move { return Move{k.Module(), m.OriginHash, m.Moved, 
 // Moves returns the versions whose tag has moved or is gone, the first noticed first.
 func (s *Store) Moves() ([]Move, error) {
 	var moves []Move
-	err := fs.WalkDir(s.disk.root.FS(), movedDir, func(name string, entry fs.DirEntry, err error) error {
+	err := fs.WalkDir(s.disk.root().FS(), movedDir, func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return ignoreMissing(err)
 		}

@@ -179,7 +179,7 @@ func TestKilledAnywhere(t *testing.T) {
 		s := open(t, dir)
 		wantNoDrafts(t, s)
 		wantWhole(t, s, Public)
-		if folders, err := fs.ReadDir(s.disk.root.FS(), draftDir); err != nil || len(folders) != 1 {
+		if folders, err := fs.ReadDir(s.disk.root().FS(), draftDir); err != nil || len(folders) != 1 {
 			t.Errorf("drafts has %v, %v; want our own folder", folders, err)
 		}
 		for i := range 2 { // fill again what the kill cut short

@@ -91,7 +91,7 @@ func (s *Store) keep(q Quarantine, file string) error {
 
 // Quarantined returns the notes of all that was set aside, oldest first.
 func (s *Store) Quarantined() ([]Quarantine, error) {
-	files, err := fs.ReadDir(s.disk.root.FS(), quarantineDir)
+	files, err := fs.ReadDir(s.disk.root().FS(), quarantineDir)
 	if ignoreMissing(err) != nil {
 		return nil, fmt.Errorf("list quarantine: %w", err)
 	}
@@ -118,7 +118,7 @@ func (s *Store) trimQuarantine() error {
 	slices.Reverse(notes)
 	var size int64
 	for i, q := range notes {
-		info, err := s.disk.root.Stat(q.name() + ".bytes")
+		info, err := s.disk.root().Stat(q.name() + ".bytes")
 		if err == nil {
 			size += info.Size()
 		}
@@ -173,7 +173,7 @@ func (s *Store) evictFrom(t Tree, k Key, known Meta, reason string) error {
 		q.Upstream, q.Got = known.Upstream, got
 		if err := s.keep(q, name); err != nil {
 			// Wrong bytes go, whether or not there is space to keep them.
-			if err := s.disk.root.Remove(name); ignoreMissing(err) != nil {
+			if err := s.disk.root().Remove(name); ignoreMissing(err) != nil {
 				return err
 			}
 			s.log.Warn("evicted file not quarantined", "err", cause(err))

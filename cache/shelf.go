@@ -154,7 +154,7 @@ func (d *disk) shelve(name string, n partialNote) error {
 	}
 	err = d.rename(name, place)
 	if ignoreMissing(err) == nil && err != nil {
-		if err := d.root.MkdirAll(path.Dir(place), folderMode); err != nil {
+		if err := d.root().MkdirAll(path.Dir(place), folderMode); err != nil {
 			return err
 		}
 		err = d.rename(name, place)

@@ -1,0 +1,87 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"golang.org/x/mod/module"
+)
+
+// A cache that is removed while it is in use is empty, and no more than that.
+func TestFolderGone(t *testing.T) {
+	aside := func(dir string) error { return os.Rename(dir, dir+".aside") }
+	remade := func(do func(string) error) func(string) error {
+		return func(dir string) error { return errors.Join(do(dir), os.Mkdir(dir, folderMode)) }
+	}
+	for name, do := range map[string]func(dir string) error{
+		"removed": os.RemoveAll, "removed and made anew": remade(os.RemoveAll),
+		"moved": aside, "moved and made anew": remade(aside),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if keptFolders == 0 {
+				t.Skip("what is open can't be removed")
+			}
+			dir := filepath.Join(t.TempDir(), "cache")
+			s := open(t, dir)
+			fillVersion(t, s, Public, quoteV1, Info, Mod, Zip)
+			if err := do(dir); err != nil {
+				t.Fatal(err)
+			}
+			errs := make([]error, 8)
+			var all sync.WaitGroup
+			for i := range errs {
+				all.Go(func() {
+					v := module.Version{Path: fmt.Sprintf("example.com/m%d", i), Version: "v1.0.0"}
+					errs[i] = errors.Join(s.Negative(Public, Key{v.Path, "", Latest}, Meta{Status: 404}), fillAll(s, Public, v, Verified), readAll(s, v))
+				})
+			}
+			all.Wait()
+			if err := errors.Join(errs...); err != nil {
+				t.Fatal(err)
+			}
+			wantMiss(t, s, Public, kindKey(t, quoteV1, Zip))
+			fillVersion(t, s, Public, quoteV1, Info, Mod, Zip)
+			wantWhole(t, s, Public)
+			wantNoDrafts(t, s)
+			if _, err := os.Stat(filepath.Join(dir, filepath.FromSlash(fileName(Public, kindKey(t, quoteV1, Zip))))); err != nil {
+				t.Errorf("not kept where the path leads: %v", err)
+			}
+		})
+	}
+}
+
+// Where the folder can't be made again it is our own disk that is at fault.
+func TestFolderCannotBeMadeAgain(t *testing.T) {
+	if keptFolders == 0 {
+		t.Skip("what is open can't be removed")
+	}
+	dir := filepath.Join(t.TempDir(), "cache")
+	s := open(t, dir)
+	err := errors.Join(os.RemoveAll(dir), os.WriteFile(dir, nil, fileMode))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := kindKey(t, quoteV1, Mod)
+	full := (*FullError)(nil)
+	if err := fill(s, Public, k, bodies(t, quoteV1)[Mod], Verified); !errors.As(err, &full) || full.Dir != dir || errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("fill: %v, want a FullError of %s", err, dir)
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	fillVersion(t, s, Public, quoteV1, Info, Mod, Zip)
+	if err := errors.Join(s.Close(), os.RemoveAll(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := fill(s, Public, k, bodies(t, quoteV1)[Mod], Verified); err == nil {
+		t.Error("a closed store is filled")
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("a closed store makes its folder again")
+	}
+}
