@@ -28,11 +28,12 @@ var errOthersWrite = errors.New("other users can write to it")
 // however it came about, leads out of it. Locks are the exception: their names are
 // constants.
 type disk struct {
-	dir     string
-	base    atomic.Pointer[os.Root]
-	folders folders
-	serial  atomic.Uint64
-	fault   func() error // set by tests: a write fails as it does on a full disk
+	dir       string
+	base      atomic.Pointer[os.Root]
+	folders   folders
+	serial    atomic.Uint64
+	shortages atomic.Int64 // how often the disk was full
+	fault     func() error // set by tests: a write fails as it does on a full disk
 
 	opening sync.Mutex // held where base changes
 

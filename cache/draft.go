@@ -46,7 +46,7 @@ type Draft struct {
 	syncing chan error // has how the sync of the zip ended, once it did
 	noted   bool       // a note lies beside the draft file
 	broken  bool       // ReadFrom broke off: more may come
-	full    bool       // because of the disk
+	full    bool       // because the disk is
 	sound   func()     // as OnSound took it; may be nil
 
 	mu        sync.Mutex
@@ -119,7 +119,8 @@ func (d *Draft) ReadFrom(r io.Reader) (int64, error) {
 		err = &InvalidError{d.key, fmt.Sprintf("more than %d bytes", limit)}
 	}
 	_, invalid := errors.AsType[*InvalidError](err)
-	_, d.full = errors.AsType[*FullError](err)
+	full, ok := errors.AsType[*FullError](err)
+	d.full = ok && !full.Files()
 	d.broken = err != nil && !invalid
 	return d.size, err
 }

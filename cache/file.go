@@ -15,19 +15,27 @@ const sameTime = time.Minute
 
 // create makes an empty draft file.
 func (d *disk) create() (f *os.File, name string, err error) {
+	err = d.spare(func() error {
+		f, name, err = d.tryCreate()
+		return err
+	})
+	return f, name, err
+}
+
+func (d *disk) tryCreate() (f *os.File, name string, err error) {
 	home, err := d.settle()
 	if err == nil {
 		err = d.ready()
 	}
 	if err != nil {
-		return nil, "", d.full(err)
+		return nil, "", err
 	}
 	name = d.next(home)
 	f, err = d.openFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 	if errors.Is(err, fs.ErrNotExist) && d.unsettle(home) {
-		return d.create()
+		return d.tryCreate()
 	}
-	return f, name, d.full(err)
+	return f, name, err
 }
 
 // next returns a name that no other file of this process had.
@@ -48,12 +56,29 @@ func (d *disk) unsettle(home string) bool {
 }
 
 // write appends to a draft.
-func (d *disk) write(f *os.File, p []byte) (int, error) {
-	if err := d.ready(); err != nil {
-		return 0, d.full(err)
+func (d *disk) write(f *os.File, p []byte) (n int, err error) {
+	err = d.spare(func() error {
+		if err := d.ready(); err != nil {
+			return err
+		}
+		more, err := f.Write(p[n:])
+		n += more
+		return err
+	})
+	return n, err
+}
+
+// spare does something that takes space, and once more if partials had it. They are
+// guesses at what is asked for next; those that are taken go when they are closed.
+func (d *disk) spare(do func() error) error {
+	err := do()
+	if isFull(err) {
+		d.shortages.Add(1)
+		if d.trimPartials(0) {
+			err = do()
+		}
 	}
-	n, err := f.Write(p)
-	return n, d.full(err)
+	return d.full(err)
 }
 
 // put writes a whole file at once: readers see the old content or the new. It need
@@ -105,16 +130,18 @@ func (d *disk) stamp(draft string, at time.Time) error {
 
 // place gives a draft its name in the cache.
 func (d *disk) place(draft, name string) error {
-	err := d.ready()
-	if err == nil {
-		err = d.rename(draft, name)
-	}
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = d.mkdir(path.Dir(name)); err == nil {
+	return d.spare(func() error {
+		err := d.ready()
+		if err == nil {
 			err = d.rename(draft, name)
 		}
-	}
-	return d.full(err)
+		if errors.Is(err, fs.ErrNotExist) {
+			if err = d.mkdir(path.Dir(name)); err == nil {
+				err = d.rename(draft, name)
+			}
+		}
+		return err
+	})
 }
 
 func (d *disk) mkdir(name string) error {

@@ -27,6 +27,7 @@ type Partial struct {
 
 	store *Store
 	note  partialNote
+	short int64 // shortages of the disk when it was taken
 	file  *os.File
 	name  string       // in our own folder of drafts, where no other process looks
 	read  atomic.Int64 // how far a reader came
@@ -44,7 +45,7 @@ func (s *Store) Partial(t Tree, k Key) (*Partial, error) {
 }
 
 func (s *Store) takePartial(t Tree, k Key) (*Partial, error) {
-	held := partialName(t, k)
+	held, short := partialName(t, k), s.disk.shortages.Load()
 	if k.kind != Zip || !s.disk.exists(held) {
 		return nil, fs.ErrNotExist
 	}
@@ -69,7 +70,7 @@ func (s *Store) takePartial(t Tree, k Key) (*Partial, error) {
 		s.disk.remove(name)
 		return nil, err
 	}
-	return &Partial{Meta: note.Meta, Size: note.Size, store: s, note: note, file: f, name: name}, nil
+	return &Partial{Meta: note.Meta, Size: note.Size, store: s, note: note, short: short, file: f, name: name}, nil
 }
 
 // NewReader reads the bytes that are held, from the first. It may be called again.
@@ -93,12 +94,13 @@ func (r *partialReader) Read(b []byte) (int, error) {
 
 // Close ends the use of a Partial. One that was read to its end lives on in the draft
 // that read it, and is removed. One that was not is put back, for an upstream that did
-// not answer this time may do so the next; unless its version came in meanwhile.
+// not answer this time may do so the next; unless its version came in meanwhile, or the
+// disk was too full for the partial and what is made of it.
 func (p *Partial) Close() error {
 	err := fs.ErrClosed
 	p.once.Do(func() {
 		err = p.file.Close()
-		if p.read.Load() >= p.Size {
+		if p.read.Load() >= p.Size || p.short != p.store.disk.shortages.Load() {
 			p.store.disk.remove(p.name)
 			return
 		}
@@ -148,12 +150,13 @@ func (d *Draft) partialNote() partialNote {
 
 // Suspend ends a draft whose ReadFrom broke off. What it has is kept for
 // [Store.Partial] if that is worth it, else discarded. An answer that was bad, or whole,
-// is not worth it.
+// is not worth it, nor is one that the disk had no space for: all that is smaller, and
+// would fit, would find the disk full of it.
 func (d *Draft) Suspend() {
 	defer d.Discard()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.broken || d.name == "" || d.readers > 0 || d.size < partialMin || !d.begun.resumable() {
+	if !d.broken || d.full || d.name == "" || d.readers > 0 || d.size < partialMin || !d.begun.resumable() {
 		return
 	}
 	// From here until it is sealed nobody could tell what the bytes are, which loses
@@ -170,11 +173,7 @@ func (d *Draft) Suspend() {
 		return
 	}
 	d.name = ""
-	limit := int64(partialBytes)
-	if d.full {
-		limit = d.size + maxNote // others are guesses that take space from what is asked for now
-	}
-	disk.trimPartials(limit)
+	disk.trimPartials(partialBytes)
 }
 
 // errNoPartial is a file that is no partial, or a torn one. It is a miss.

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -353,9 +354,86 @@ func TestPartialsAreBounded(t *testing.T) {
 	}
 }
 
+// What is too big for the disk must not fill it for what is not.
 func TestPartialOnAFullDisk(t *testing.T) {
+	other := Key{"example.com/other", "v1.0.0", Zip}
+	tests := []struct {
+		name  string
+		fault error
+		kept  bool
+	}{
+		{"full", syscall.ENOSPC, false},
+		{"quota", &fs.PathError{Op: "write", Path: "x", Err: syscall.EDQUOT}, false},
+		{"open files", syscall.EMFILE, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if runtime.GOOS == "windows" {
+				t.Skip("other errors there")
+			}
+			s := open(t, t.TempDir())
+			begin(t, s, Private, strong, sent(1<<20)).Suspend()
+			d, _ := s.Draft(Public, kindKey(t, quoteV1, Zip))
+			d.Begin(strong)
+			writes := 0
+			s.disk.fault = func() error {
+				if writes++; writes > 8 {
+					return tt.fault
+				}
+				return nil
+			}
+			n, err := d.ReadFrom(bytes.NewReader(sent(1 << 20)))
+			if full := (*FullError)(nil); !errors.As(err, &full) || n < partialMin {
+				t.Fatalf("ReadFrom = %d, %v; want it full", n, err)
+			}
+			s.disk.fault = nil
+			d.Suspend()
+			if tt.kept {
+				wantPartial(t, s, Public, strong, sent(1 << 20)[:n]).Close()
+				return
+			}
+			wantNoPartial(t, s, Public)
+			wantNoPartial(t, s, Private)
+			wantNoDrafts(t, s)
+			if err := fill(s, Public, other, bodies(t, other.Module())[Zip], Verified); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A write that fails for want of space goes on once the partials are gone.
+func TestPartialsGiveWay(t *testing.T) {
 	s := open(t, t.TempDir())
-	body := sent(1 << 20)
+	files := bodies(t, quoteV1)
+	begin(t, s, Private, strong, sent(1<<20)).Suspend()
+	d, _ := s.Draft(Public, kindKey(t, quoteV1, Zip))
+	defer d.Discard()
+	s.disk.fault = func() error {
+		if held, _ := s.disk.readDir(partialDir + "/" + string(Private)); len(held) > 0 {
+			return syscall.ENOSPC
+		}
+		return nil
+	}
+	if n, err := d.ReadFrom(bytes.NewReader(files[Zip])); err != nil || n != int64(len(files[Zip])) {
+		t.Fatalf("ReadFrom = %d, %v; want all", n, err)
+	}
+	if err := errors.Join(d.Check(), d.Commit(Meta{Upstream: "test"})); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := read(t, s, Public, kindKey(t, quoteV1, Zip)); !bytes.Equal(got, files[Zip]) {
+		t.Error("other bytes are kept")
+	}
+}
+
+// A partial and the draft made of it may be too much where either alone is not.
+func TestTakenPartialGivesWay(t *testing.T) {
+	s := open(t, t.TempDir())
+	begin(t, s, Public, strong, sent(1<<20)).Suspend()
+	p, err := s.Partial(Public, kindKey(t, quoteV1, Zip))
+	if err != nil {
+		t.Fatal(err)
+	}
 	d, _ := s.Draft(Public, kindKey(t, quoteV1, Zip))
 	d.Begin(strong)
 	writes := 0
@@ -365,13 +443,15 @@ func TestPartialOnAFullDisk(t *testing.T) {
 		}
 		return nil
 	}
-	n, err := d.ReadFrom(bytes.NewReader(body))
-	if full := (*FullError)(nil); !errors.As(err, &full) || n < partialMin {
-		t.Fatalf("ReadFrom = %d, %v; want it full", n, err)
+	if _, err := d.ReadFrom(p.NewReader()); !errors.As(err, new(*FullError)) {
+		t.Fatalf("ReadFrom: %v, want it full", err)
 	}
 	d.Suspend()
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
 	s.disk.fault = nil
-	wantPartial(t, s, Public, strong, body[:n]).Close()
+	wantNoPartial(t, s, Public)
 }
 
 func TestCloseKeepsWhatWasBegun(t *testing.T) {

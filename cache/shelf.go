@@ -221,8 +221,9 @@ func (d *disk) rescueDraft(draft string) error {
 	return d.shelve(draft, n)
 }
 
-// trimPartials removes the partials over the bounds, oldest first, and those too old.
-func (d *disk) trimPartials(limit int64) {
+// trimPartials removes the partials over the bounds, oldest first, and those too old. It
+// reports whether there was any.
+func (d *disk) trimPartials(limit int64) (removed bool) {
 	type partial struct {
 		name string
 		info fs.FileInfo
@@ -243,6 +244,8 @@ func (d *disk) trimPartials(limit int64) {
 		size += p.info.Size()
 		if i >= partialCount || size > limit || time.Since(p.info.ModTime()) > partialAge {
 			d.remove(p.name)
+			removed = true
 		}
 	}
+	return removed
 }
