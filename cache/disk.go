@@ -89,7 +89,7 @@ func (d *disk) renew() error {
 	}
 	root, err := openRoot(d.dir)
 	if err != nil {
-		return &FullError{d.dir, cause(err)} // what is in hand can be served all the same
+		return &FullError{d.dir, &openError{d.dir, cause(err)}} // what is in hand can be served all the same
 	}
 	d.base.Store(root)
 	d.folders.drop()

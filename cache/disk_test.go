@@ -6,7 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/mod/module"
@@ -68,7 +71,7 @@ func TestFolderCannotBeMadeAgain(t *testing.T) {
 	}
 	k := kindKey(t, quoteV1, Mod)
 	full := (*FullError)(nil)
-	if err := fill(s, Public, k, bodies(t, quoteV1)[Mod], Verified); !errors.As(err, &full) || full.Dir != dir || errors.Is(err, fs.ErrNotExist) {
+	if err := fill(s, Public, k, bodies(t, quoteV1)[Mod], Verified); !errors.As(err, &full) || full.Dir != dir || full.Hint() == (&FullError{}).Hint() || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("fill: %v, want a FullError of %s", err, dir)
 	}
 	if err := os.Remove(dir); err != nil {
@@ -83,5 +86,22 @@ func TestFolderCannotBeMadeAgain(t *testing.T) {
 	}
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("a closed store makes its folder again")
+	}
+}
+
+func TestReadOnly(t *testing.T) {
+	s := open(t, t.TempDir())
+	fault := syscall.EROFS
+	if runtime.GOOS == "windows" {
+		fault = 19 // ERROR_WRITE_PROTECT
+	}
+	s.disk.fault = func() error { return &fs.PathError{Op: "open", Path: "x", Err: fault} }
+	err := fill(s, Public, kindKey(t, quoteV1, Zip), bodies(t, quoteV1)[Zip], Verified)
+	full := (*FullError)(nil)
+	if !errors.As(err, &full) || !strings.HasSuffix(err.Error(), s.Dir()+": it is on a file system that is mounted read-only") {
+		t.Fatalf("got %v", err)
+	}
+	if got := full.Hint(); !strings.HasPrefix(got, "move the cache: gomirror config set cache.dir DIR; ") {
+		t.Errorf("got the hint %q", got)
 	}
 }

@@ -17,8 +17,11 @@ const keptFolders = 24
 
 // isFull reports whether err says that the disk takes no more.
 func isFull(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || readOnly(err)
 }
+
+// readOnly reports whether err says that a file system takes nothing at all.
+func readOnly(err error) bool { return errors.Is(err, syscall.EROFS) }
 
 // outOfFiles reports whether err says that no more files can be open.
 func outOfFiles(err error) bool {

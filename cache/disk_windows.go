@@ -14,8 +14,11 @@ const keptFolders = 0
 // isFull reports whether err says that the disk takes no more.
 func isFull(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL) ||
-		errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED) || errors.Is(err, windows.ERROR_WRITE_PROTECT)
+		errors.Is(err, windows.ERROR_DISK_QUOTA_EXCEEDED) || readOnly(err)
 }
+
+// readOnly reports whether err says that a file system takes nothing at all.
+func readOnly(err error) bool { return errors.Is(err, windows.ERROR_WRITE_PROTECT) }
 
 // outOfFiles reports whether err says that no more files can be open.
 func outOfFiles(err error) bool { return errors.Is(err, windows.ERROR_TOO_MANY_OPEN_FILES) }

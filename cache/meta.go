@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -81,7 +82,12 @@ type FullError struct {
 	Err error
 }
 
-func (e *FullError) Error() string { return fmt.Sprintf("store in %s: %v", e.Dir, e.Err) }
+func (e *FullError) Error() string {
+	if readOnly(e.Err) {
+		return fmt.Sprintf("store in %s: it is on a file system that is mounted read-only", e.Dir)
+	}
+	return fmt.Sprintf("store in %s: %v", e.Dir, e.Err)
+}
 func (e *FullError) Unwrap() error { return e.Err }
 
 // Files reports whether it is the open files that have run out, not the disk.
@@ -91,6 +97,12 @@ func (e *FullError) Files() bool { return outOfFiles(e.Err) }
 func (e *FullError) Hint() string {
 	if e.Files() {
 		return "allow more open files (ulimit -n) and start again: gomirror stop && gomirror serve"
+	}
+	if readOnly(e.Err) {
+		return "move the cache: gomirror config set cache.dir DIR; gomirror stop; gomirror serve --background"
+	}
+	if open, ok := errors.AsType[*openError](e.Err); ok {
+		return open.Hint()
 	}
 	return "free some space, or move the cache: gomirror config set cache.dir DIR"
 }

@@ -10,7 +10,7 @@ func spaceAt(dir string) (Space, error) {
 	}
 	block := uint64(st.Bsize)
 	return Space{
-		Kind: unix.ByteSliceToString(st.Fstypename[:]), Remote: st.Flags&unix.MNT_LOCAL == 0,
+		Kind: unix.ByteSliceToString(st.Fstypename[:]), Remote: st.Flags&unix.MNT_LOCAL == 0, ReadOnly: st.Flags&unix.MNT_RDONLY != 0,
 		Total: st.Blocks * block, Free: st.Bavail * block, Files: st.Files, Rest: st.Ffree, Quota: NoQuota,
 	}, nil
 }

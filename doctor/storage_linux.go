@@ -20,7 +20,7 @@ func spaceAt(dir string) (Space, error) {
 	if block == 0 {
 		block = uint64(st.Bsize)
 	}
-	s := Space{Total: st.Blocks * block, Free: st.Bavail * block, Files: st.Files, Rest: st.Ffree, Quota: quotaAt(dir)}
+	s := Space{Total: st.Blocks * block, Free: st.Bavail * block, Files: st.Files, Rest: st.Ffree, Quota: quotaAt(dir), ReadOnly: st.Flags&unix.ST_RDONLY != 0}
 	s.Kind, s.Remote = kindOf(uint64(st.Type) & 0xffffffff)
 	return s, nil
 }

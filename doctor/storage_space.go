@@ -12,6 +12,7 @@ import (
 type Space struct {
 	Kind        string // such as "nfs"; "" if not known
 	Remote      bool   // on another machine
+	ReadOnly    bool   // mounted so
 	Total, Free uint64 // bytes; Free is what this user may take
 	Files, Rest uint64 // how many files there may be, and may still come; 0 and 0 where that is not limited
 
@@ -111,8 +112,8 @@ func (o *Options) judgeLimit() []Finding {
 	return say(Warn, "ulimit -Hn 4096; ulimit -n 4096; "+o.restart(), "gomirror may have no more than %d files open", limit)
 }
 
-// checkFileSystem looks for what the cache relies on: locks between processes, and that
-// nobody else can exchange its folder.
+// checkFileSystem looks for what the cache relies on: that it can be written to, locks
+// between processes, and that nobody else can exchange its folder.
 func (o *Options) checkFileSystem() []Finding {
 	dir := o.cacheDir()
 	move := "gomirror config set cache.dir DIR; " + o.restart("cache.dir")
@@ -129,6 +130,8 @@ func (o *Options) checkFileSystem() []Finding {
 		return say(Skipped, "", "the file system of %s can't be asked: %v", dir, cause(err))
 	}
 	switch tried, err := tryLock(dir); {
+	case s.ReadOnly:
+		return say(Fail, move, "%s is on a file system that is mounted read-only", dir)
 	case err != nil:
 		return say(Fail, move, "%s is on a file system without locks (%s): %v", dir, s.Kind, cause(err))
 	case s.Remote && !tried:

@@ -229,6 +229,12 @@ func TestFileSystem(t *testing.T) {
 	if found := runCheck(t, o, "S03"); found[0].Status != doctor.OK || !strings.Contains(found[0].Text, "(nfs), and locks work there") {
 		t.Errorf("with locks: got %+v", found)
 	}
+	remote.ReadOnly = true
+	found := runCheck(t, o, "S03")
+	if f := found[0]; f.Status != doctor.Fail || f.Text != m.cacheDir()+" is on a file system that is mounted read-only" || !strings.HasPrefix(f.Fix, "gomirror config set cache.dir DIR; ") {
+		t.Errorf("read-only: got %+v", found)
+	}
+	remote.ReadOnly = false
 	o.CacheDir = m.path("cache", "none")
 	if found := runCheck(t, o, "S03"); found[0].Status != doctor.Warn || !strings.Contains(found[0].Text, "where locks may not hold") {
 		t.Errorf("with nothing to lock yet: got %+v", found)

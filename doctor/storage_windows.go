@@ -33,6 +33,10 @@ func spaceAt(dir string) (Space, error) {
 	if err != nil {
 		return s, err
 	}
+	var flags uint32
+	if windows.GetVolumeInformation(root, nil, 0, nil, nil, &flags, nil, 0) == nil { // else its folder says so
+		s.ReadOnly = flags&windows.FILE_READ_ONLY_VOLUME != 0
+	}
 	if windows.GetDriveType(root) == windows.DRIVE_REMOTE {
 		s.Kind, s.Remote = "a network drive", true
 	}
