@@ -146,7 +146,7 @@ func runDoctorRead(ctx context.Context, env *Env, opts doctorOptions) error {
 
 // runDoctorLast explains what the sidecar remembers.
 func runDoctorLast(ctx context.Context, env *Env, strict bool) error {
-	client, err := controlSocket(env)
+	client, err := controlSocket()
 	if err != nil {
 		return err
 	}

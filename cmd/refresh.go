@@ -44,7 +44,7 @@ func runRefresh(ctx context.Context, env *Env, target string, accept bool) error
 	if accept && version == "" {
 		return usagef("gomirror refresh "+modPath+"@VERSION --accept-moved", "--accept-moved needs a version")
 	}
-	client, err := controlSocket(env)
+	client, err := controlSocket()
 	if err != nil {
 		return err
 	}
@@ -72,9 +72,10 @@ func splitTarget(target string) (modPath, version string, err error) {
 	return modPath, version, nil
 }
 
-// controlSocket is how a command asks the daemon for something.
-func controlSocket(env *Env) (*daemon.Client, error) {
-	s, err := loadSettings(env, nil)
+// controlSocket is how a command asks the daemon for something. It reads no settings: the
+// daemon has its own, and a mistake in config.toml must not keep anyone from stopping it.
+func controlSocket() (*daemon.Client, error) {
+	s, err := defaultSettings()
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ func runResolve(ctx context.Context, env *Env, target string) error {
 	if ref == "" {
 		return usagef("gomirror resolve "+modPath+"@BRANCH", "resolve needs a branch, tag or commit behind @")
 	}
-	client, err := controlSocket(env)
+	client, err := controlSocket()
 	if err != nil {
 		return err
 	}

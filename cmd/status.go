@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gomirror/gomirror/cache"
+	"github.com/gomirror/gomirror/serve"
 	"github.com/gomirror/gomirror/serve/daemon"
 )
 
@@ -32,11 +33,21 @@ func newStatus(env *Env) *cobra.Command {
 // runStatus never starts a daemon: a status that does so tells about another one than
 // was asked for. Before it shows an address it has the listener prove itself.
 func runStatus(ctx context.Context, env *Env, showURL bool) error {
-	s, err := loadSettings(env, nil)
-	if err != nil {
-		return err
+	// A daemon that runs has read its settings: a mistake made since waits for the next start.
+	s, broken := loadSettings(env, nil)
+	if broken != nil {
+		var err error
+		if s, err = defaultSettings(); err != nil {
+			return err
+		}
 	}
 	doc, err := askStatus(ctx, s)
+	switch {
+	case broken != nil && errors.Is(err, daemon.ErrNotRunning):
+		return broken
+	case broken != nil:
+		env.note("the next start will fail: %s", serve.Redact(broken.Error()))
+	}
 	if errors.Is(err, daemon.ErrNotRunning) {
 		err = whyNotRunning(ctx, s, err)
 		if env.json {

@@ -19,11 +19,7 @@ func newStop(env *Env) *cobra.Command {
 // runStop returns when the daemon has ended, so that a start right after it finds
 // the lock and the port free.
 func runStop(ctx context.Context, env *Env) error {
-	s, err := loadSettings(env, nil)
-	if err != nil {
-		return err
-	}
-	client, err := dialSidecar(s)
+	client, err := controlSocket()
 	if err != nil {
 		return err
 	}
