@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gomirror/gomirror/serve/daemon"
 	"github.com/gomirror/gomirror/serve/redact"
@@ -66,6 +68,8 @@ func (o *Options) checkRunning() []Finding {
 		return say(Fail, o.inBackground(hintOf(d.SaveErr, o.start())), "gomirror does not run: %v", d.SaveErr)
 	case d.Err != nil && !errors.Is(d.Err, daemon.ErrNotRunning):
 		return say(Fail, o.inBackground(hintOf(d.Err, o.start())), "gomirror does not run: %v", d.Err)
+	case o.listenTaken():
+		return say(Fail, o.onNewPort(), "gomirror does not run, and another program listens on %s, which the setting listen names", o.setting("listen").Value)
 	case d.Addr == "":
 		return say(Fail, "gomirror serve --background", "gomirror was never started")
 	case d.Proof == daemon.Foreign: // it could not start on that address
@@ -94,8 +98,31 @@ func (o *Options) killAndStart(pid int) string {
 	return fmt.Sprintf("kill -9 %d && sleep 1 && %s", pid, o.start())
 }
 
-// onNewPort starts a sidecar where nobody else listens.
-func (o *Options) onNewPort() string { return o.start() + " --listen 127.0.0.1:0" }
+// onNewPort starts a sidecar where nobody else listens, for good.
+func (o *Options) onNewPort() string {
+	switch {
+	case !o.listenTaken():
+		return o.start() + " --listen 127.0.0.1:0"
+	case o.setting("listen").From == "GOMIRROR_LISTEN":
+		return o.unsetInShell("GOMIRROR_LISTEN") + "; " + o.start()
+	}
+	return "gomirror config set listen 127.0.0.1:0; " + o.start()
+}
+
+// listenTaken reports whether somebody accepts connections where the next sidecar is to
+// listen. Nothing is sent. The caller knows that it is none of ours.
+func (o *Options) listenTaken() bool {
+	addr := o.setting("listen").Value
+	if addr == "" {
+		return false // it takes the address of last time, which was proven
+	}
+	c, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
+}
 
 // checkListener says what the challenge of daemon.Prove came to: shells send the
 // capability to whoever listens there.

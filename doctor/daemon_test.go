@@ -132,6 +132,27 @@ func TestAddressLost(t *testing.T) {
 	}
 }
 
+// TestListenTaken has another program where the setting listen wants us.
+func TestListenTaken(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	m.run("gomirror config set listen " + l.Addr().String())
+	m.cure("D01", doctor.Fail, "another program listens on "+l.Addr().String()+", which the setting listen names",
+		"gomirror config set listen 127.0.0.1:0; gomirror serve --background")
+	// Another start of ours took it.
+	m.run("gomirror stop; gomirror config unset listen")
+	m.vars["GOMIRROR_LISTEN"] = l.Addr().String()
+	reports := m.diagnose("D01 fail")
+	if fix := reports["D01"].Findings[0].Fix; fix != "unset GOMIRROR_LISTEN; gomirror serve --background" {
+		t.Errorf("of a variable: got the fix %q", fix)
+	}
+}
+
 func TestForeignListener(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
