@@ -160,9 +160,9 @@ func (o *Options) assign(name, value string) string {
 // exported is the command that gives a variable of this shell a value.
 func (o *Options) exported(name, value string) string {
 	if o.GOOS == "windows" {
-		return fmt.Sprintf("$env:%s = '%s'", name, value)
+		return fmt.Sprintf("$env:%s = '%s'", name, strings.ReplaceAll(value, "'", "''"))
 	}
-	return "export " + name + "=" + quote(value)
+	return "export " + quote(name+"="+value)
 }
 
 // quote quotes for a POSIX shell what needs it. Patterns hold stars.

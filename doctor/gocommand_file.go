@@ -61,19 +61,16 @@ func (o *Options) checkGOFLAGS(ctx context.Context) []Finding {
 			found = append(found, say(Warn, o.unsetInShell(name), "%s does nothing: go reads GONOSUMDB", name)...)
 		}
 	}
-	// go env says nothing of flags that every other command refuses.
-	_, err := o.Exec(ctx, "/", ForGo(o.Environ()), g.Path, "version")
-	flags := strings.Fields(g.Now.GOFLAGS)
-	kept := slices.DeleteFunc(slices.Clone(flags), func(f string) bool {
-		return strings.TrimLeft(f, "-") == "insecure" || err != nil && (!strings.HasPrefix(f, "-") || strings.Contains(err.Error(), f))
-	})
-	fix := o.assign("GOFLAGS", strings.Join(kept, " "))
+	if _, err := o.Exec(ctx, "/", ForGo(o.Environ()), g.Path, "version"); err != nil && !strings.Contains(err.Error(), "GOFLAGS") {
+		return append(found, say(Fail, "go version", "go does not run: %v", err)...)
+	}
+	kept, err := o.takenFlags(ctx, g)
+	mended := slices.DeleteFunc(slices.Clone(kept), func(f string) bool { return strings.TrimLeft(f, "-") == "insecure" })
+	fix := o.assign("GOFLAGS", strings.Join(mended, " "))
 	switch {
-	case err != nil && strings.Contains(err.Error(), "GOFLAGS"):
-		found = append(found, say(Fail, fix, "go refuses GOFLAGS=%s: %v", g.Now.GOFLAGS, err)...)
 	case err != nil:
-		found = append(found, say(Fail, "go version", "go does not run: %v", err)...)
-	case len(kept) < len(flags):
+		found = append(found, say(Fail, fix, "go refuses GOFLAGS=%s: %v", g.Now.GOFLAGS, err)...)
+	case len(mended) < len(kept):
 		found = append(found, say(Warn, fix, "GOFLAGS holds -insecure, which go get refuses since 1.17")...)
 	}
 	if len(found) == 0 {

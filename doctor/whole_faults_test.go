@@ -78,6 +78,9 @@ func goFaults() []fault {
 		},
 			"E08 warn also takes in owners -> gomirror config set private github.com/acme", nil, true},
 		{"flag that go does not know", setVar("GOFLAGS", "-modcacherw -bogus"), "E09 fail go refuses GOFLAGS -> export GOFLAGS=-modcacherw", nil, true},
+		{"value that go does not know", setVar("GOFLAGS", "-modcacherw -mod=bogus"), "E09 fail go refuses GOFLAGS -> export GOFLAGS=-modcacherw", nil, true},
+		{"flags that go does not take", setVar("GOFLAGS", "-mod bogus -buildvcs=x '-ldflags=-s -w' -modcacherw"),
+			"E09 fail go refuses GOFLAGS -> export GOFLAGS=", nil, true},
 		{"variable that go no longer reads", setVar("GONOSUMCHECK", "1"), "E09 warn GONOSUMCHECK does nothing -> unset GONOSUMCHECK", nil, true},
 		{"editor that goes past", func(w *whole) { w.write(w.path("bin", "code"), "#!/bin/sh\n", 0o700) }, "E10 warn VS Code -> go env -w", nil, true},
 		{"setting that is none", func(w *whole) {
