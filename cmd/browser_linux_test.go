@@ -3,6 +3,7 @@ package cmd
 import (
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -96,6 +97,10 @@ func browse(ts *testscript.TestScript, neg bool, args []string) {
 // run has the browser open the page with the tap between it and port.
 func (lab *browserLab) run(wire *tap, start, homePort, port string) (said string, err error) {
 	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.2", port))
+	for i := 0; errors.Is(err, syscall.EADDRINUSE) && i < 50; i++ { // by the tap before, for a moment
+		time.Sleep(20 * time.Millisecond)
+		l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.2", port))
+	}
 	if err != nil {
 		return "", err
 	}
