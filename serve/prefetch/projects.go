@@ -91,7 +91,9 @@ func (r *project) update(found Project, now time.Time) {
 		r.whole[mod] = true
 	}
 	for _, mod := range r.Sums {
-		r.whole[mod] = r.whole[mod]
+		if !r.whole[mod] {
+			r.whole[mod] = false // the .mod alone
+		}
 	}
 	for mod := range r.whole {
 		r.paths[mod.Path] = append(r.paths[mod.Path], mod)

@@ -25,14 +25,3 @@ func (r *recent[K, V]) turn() { r.young, r.old = nil, r.young }
 
 // len is how many were set since the last turn.
 func (r *recent[K, V]) len() int { return len(r.young) }
-
-// all yields the keys. One that was set anew may come twice.
-func (r *recent[K, V]) all(yield func(K) bool) {
-	for _, m := range []map[K]V{r.young, r.old} {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
-}
