@@ -23,7 +23,7 @@ func TestGitHubUnreachable(t *testing.T) {
 	}{
 		{"DNS", &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "api.github.com", IsNotFound: true}}, nil, "for DNS has no address of it"},
 		{"refused", &net.OpError{Op: "dial", Err: errors.New("connection refused")}, nil, "for no connection comes about"},
-		{"silence", nil, func(_ http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true }, "for no answer comes in time"},
+		{"silence", nil, func(w http.ResponseWriter, r *http.Request) bool { hang(w, r); return true }, "for no answer comes in time"},
 		{"a login page", nil, func(w http.ResponseWriter, r *http.Request) bool {
 			fmt.Fprint(w, "<html>Welcome to our network")
 			return true

@@ -119,7 +119,7 @@ func TestExplainVerdicts(t *testing.T) {
 		{"refused", func(w *world) { w.mirror.Port(doctortest.Closed) }, doctor.NetTCP, "refuses connections"},
 		{"swallowed", func(w *world) { w.mirror.Port(doctortest.Swallows) }, doctor.NetTCP, "swallows"},
 		{"silent", func(w *world) {
-			w.mirror.Serve(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+			w.mirror.Serve(hang)
 		}, doctor.NetTCP, "does not answer"},
 		{"an HTTP proxy that is dead", func(w *world) { w.env["HTTPS_PROXY"] = "http://" + w.Closed() }, doctor.NetProxy, "refuses connections"},
 		{"an HTTP proxy that wants a login", func(w *world) {

@@ -260,7 +260,7 @@ func TestAnswerFaults(t *testing.T) {
 		}, []string{"warn: has had too many requests from this network (429); it wants to be asked again after 7 s"}, "sleep 7", false},
 		{"never", func(w *world) {
 			w.second()
-			w.mirror.Serve(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+			w.mirror.Serve(hang)
 		}, []string{"takes the request and does not answer"}, toSecond, true},
 		{"breaks off", func(w *world) {
 			w.second()

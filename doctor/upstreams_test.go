@@ -20,6 +20,13 @@ func slow(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// hang waits for the client to leave and sends nothing: what a handler that returns
+// would send may still reach a client that is closing its connection.
+func hang(_ http.ResponseWriter, r *http.Request) {
+	<-r.Context().Done()
+	panic(http.ErrAbortHandler)
+}
+
 func TestSuggest(t *testing.T) {
 	tests := []struct {
 		name, list string

@@ -145,7 +145,7 @@ func answerFaults() []fault {
 		{"upstream 500", says(500, "text/plain"), "N01 fail is out of order (500 -> " + toSecond, nil, true},
 		{"upstream sends a page", says(200, "text/html"), "N01 fail answers with a web page -> " + toSecond, nil, true},
 		{"upstream never answers", func(w *whole) {
-			w.mirror.Serve(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+			w.mirror.Serve(hang)
 		}, "N01 fail takes the request and does not answer -> " + toSecond, nil, true},
 		{"redirect to a blocked host", func(w *whole) {
 			w.lab.Host("cdn.example.org").Port(doctortest.Swallows)

@@ -128,7 +128,8 @@ func (f *hit) serve(u *Upstream, w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		io.WriteString(w, "<!DOCTYPE html>\n<html><body><h1>Please log in</h1></body></html>\n")
 	case Hang:
-		<-r.Context().Done() // the client has left, or Stop
+		<-r.Context().Done()        // the client has left, or Stop
+		panic(http.ErrAbortHandler) // an answer might still reach it
 	case Reset:
 		reset(w)
 	case Redirect:

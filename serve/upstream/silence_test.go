@@ -79,6 +79,7 @@ func silent(n int) http.HandlerFunc {
 			w.(http.Flusher).Flush()
 		}
 		<-r.Context().Done()
+		panic(http.ErrAbortHandler) // an answer might still reach it
 	}
 }
 
