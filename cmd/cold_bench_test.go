@@ -33,12 +33,13 @@ var (
 // linkBandwidth is that of a household that shares 100 Mbit/s, in bytes a second.
 const linkBandwidth = 12.5e6
 
-// coldLink is the link of a cell. Next door there is no bandwidth to share either.
+// coldLink is the link of a cell. Who is next door shares no bandwidth either.
 func coldLink(rtt time.Duration) proxytest.Link {
-	if rtt == 0 {
-		return proxytest.Link{}
+	l := proxytest.Link{RTT: rtt}
+	if rtt > 5*time.Millisecond {
+		l.Bandwidth = linkBandwidth
 	}
-	return proxytest.Link{RTT: rtt, Bandwidth: linkBandwidth}
+	return l
 }
 
 // coldWork is what a developer does in a fresh clone.
@@ -69,13 +70,16 @@ func (c coldCell) name() string {
 	return fmt.Sprintf("set=%s/cmd=%s/rtt=%dms/procs=%d", c.set, c.cmd, c.rtt.Milliseconds(), c.procs)
 }
 
+// coldRTTs are the distances in milliseconds.
+func coldRTTs() []time.Duration { return []time.Duration{0, 5, 20, 100, 300} }
+
 // coldCells is the table, in the order in which it is measured. What fetches lists is
 // measured at one distance only.
 func coldCells() []coldCell {
 	var cells []coldCell
 	for _, set := range []string{"A", "B"} {
 		for _, cmd := range []string{"download", "build", "tidy", "get-u", "list-u"} {
-			for _, rtt := range []time.Duration{0, 20, 100, 300} {
+			for _, rtt := range coldRTTs() {
 				if coldWorks()[cmd].chain && rtt != 100 {
 					continue
 				}

@@ -97,7 +97,7 @@ type coldResults map[coldCell]coldResult
 // trip: the ratio, and the seconds with and without gomirror.
 func (t coldResults) String() string {
 	var b strings.Builder
-	b.WriteString("| set | command | GOMAXPROCS | 0 ms | 20 ms | 100 ms | 300 ms |\n|---|---|---|---|---|---|---|\n")
+	b.WriteString("| set | command | GOMAXPROCS | 0 ms | 5 ms | 20 ms | 100 ms | 300 ms |\n|---|---|---|---|---|---|---|---|\n")
 	done := make(map[coldCell]bool)
 	for _, c := range coldCells() {
 		row := c
@@ -107,7 +107,7 @@ func (t coldResults) String() string {
 		}
 		done[row] = true
 		cells, ran := "", false
-		for _, rtt := range []time.Duration{0, 20, 100, 300} {
+		for _, rtt := range coldRTTs() {
 			c.rtt = rtt * time.Millisecond
 			r, ok := t[c]
 			if !ok {
