@@ -66,7 +66,7 @@ func NewClient(opts ClientOptions) (*http.Client, error) {
 	if dial == nil {
 		dial = (&net.Dialer{}).DialContext
 	}
-	conns := &connLimits{most: hostConns, addrs: make(map[string]*connGate)}
+	conns := limitConns(hostConns)
 	// A body that stands back, see [WithTurn], is not read and comes on for a while all the
 	// same: up to 4 MiB of an HTTP/2 stream lie here unread. With less, by
 	// HTTP2Config.MaxReceiveBufferPerStream, it would be slow once a client waits for it:

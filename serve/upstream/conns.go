@@ -24,52 +24,47 @@ const (
 // connLimits bounds the connections to each address that is dialled. A transport bounds
 // those to each target, and through one HTTP proxy there are several.
 type connLimits struct {
-	idle func() // ends connections that nobody uses
-	most int
-
-	mu    sync.Mutex
-	addrs map[string]*connGate // guarded by mu
+	idle  func()                // ends connections that nobody uses
+	addrs *gates[chan struct{}] // a place each connection, or dial
 }
 
-// connGate is one address with connections, or dials that wait.
-type connGate struct {
-	users int // guarded by connLimits.mu
-	open  chan struct{}
+func limitConns(most int) *connLimits {
+	return &connLimits{addrs: newGates(func() chan struct{} { return make(chan struct{}, most) })}
 }
 
 // wrap returns dial with the limit. To wait for a place is no part of a dial's time.
 func (l *connLimits) wrap(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		gate := l.enter(addr)
-		if err := l.wait(ctx, gate); err != nil {
-			l.leave(addr, gate)
+		places, leave := l.addrs.enter(addr)
+		if err := l.wait(ctx, places); err != nil {
+			leave()
 			return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 		}
-		leave := sync.OnceFunc(func() {
-			<-gate.open
-			l.leave(addr, gate)
+		end := sync.OnceFunc(func() {
+			<-places
+			leave()
 		})
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
-			leave()
+			end()
 			return nil, err
 		}
-		return &countedConn{conn, leave}, nil
+		return &countedConn{conn, end}, nil
 	}
 }
 
 // wait takes a place.
-func (l *connLimits) wait(ctx context.Context, gate *connGate) error {
+func (l *connLimits) wait(ctx context.Context, places chan struct{}) error {
 	for {
 		select {
-		case gate.open <- struct{}{}:
+		case places <- struct{}{}:
 			return nil
 		default:
 			l.idle()
 		}
 		pause := time.NewTimer(idlePause)
 		select {
-		case gate.open <- struct{}{}:
+		case places <- struct{}{}:
 			pause.Stop()
 			return nil
 		case <-pause.C:
@@ -77,27 +72,6 @@ func (l *connLimits) wait(ctx context.Context, gate *connGate) error {
 			pause.Stop()
 			return ctx.Err()
 		}
-	}
-}
-
-func (l *connLimits) enter(addr string) *connGate {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	gate := l.addrs[addr]
-	if gate == nil {
-		gate = &connGate{open: make(chan struct{}, l.most)}
-		l.addrs[addr] = gate
-	}
-	gate.users++
-	return gate
-}
-
-// leave forgets an address that nobody is connected to.
-func (l *connLimits) leave(addr string, gate *connGate) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if gate.users--; gate.users == 0 {
-		delete(l.addrs, addr)
 	}
 }
 

@@ -32,13 +32,11 @@ const (
 type hostLimits struct {
 	next  http.RoundTripper
 	proxy func(*http.Request) (*url.URL, error) // nil means none
-	mu    sync.Mutex
-	hosts map[string]*hostGate // guarded by mu
+	hosts *gates[*hostGate]
 }
 
 // hostGate is one host with requests in flight, or waiting to be.
 type hostGate struct {
-	users      int // guarded by hostLimits.mu
 	all        chan struct{}
 	first      chan struct{} // of all, those that are no spare ones
 	background chan struct{} // of first
@@ -46,20 +44,28 @@ type hostGate struct {
 	plain      atomic.Bool   // its last answer came by HTTP/1.1
 }
 
+func newHostGate() *hostGate {
+	return &hostGate{
+		all:        make(chan struct{}, hostLimit),
+		first:      make(chan struct{}, hostFirst),
+		background: make(chan struct{}, hostBackground),
+		few:        make(chan struct{}, hostBackgroundConns),
+	}
+}
+
 func limitHosts(next http.RoundTripper, proxy func(*http.Request) (*url.URL, error)) *hostLimits {
-	return &hostLimits{next: next, proxy: proxy, hosts: make(map[string]*hostGate)}
+	return &hostLimits{next: next, proxy: proxy, hosts: newGates(newHostGate)}
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (l *hostLimits) RoundTrip(req *http.Request) (*http.Response, error) {
-	host := l.hostOf(req)
-	gate := l.enter(host)
+	gate, leave := l.hosts.enter(l.hostOf(req))
 	var held []chan struct{}
-	leave := sync.OnceFunc(func() {
+	end := sync.OnceFunc(func() {
 		for _, place := range held {
 			<-place
 		}
-		l.leave(host, gate)
+		leave()
 	})
 	for _, place := range gate.places(req.Context()) {
 		var hurry <-chan struct{}
@@ -71,7 +77,7 @@ func (l *hostLimits) RoundTrip(req *http.Request) (*http.Response, error) {
 			held = append(held, place)
 		case <-hurry: // those places are not for what a client waits for
 		case <-req.Context().Done():
-			leave()
+			end()
 			return nil, req.Context().Err()
 		}
 	}
@@ -80,10 +86,10 @@ func (l *hostLimits) RoundTrip(req *http.Request) (*http.Response, error) {
 		gate.plain.Store(resp.ProtoMajor < 2)
 	}
 	if err != nil || resp.Body == nil {
-		leave()
+		end()
 		return resp, err
 	}
-	resp.Body = &countedBody{resp.Body, leave}
+	resp.Body = &countedBody{resp.Body, end}
 	return resp, nil
 }
 
@@ -108,33 +114,6 @@ func (g *hostGate) places(ctx context.Context) []chan struct{} {
 		return []chan struct{}{g.few, g.first, g.all}
 	}
 	return []chan struct{}{g.background, g.first, g.all}
-}
-
-// enter returns the gate of a host; each caller leaves it once.
-func (l *hostLimits) enter(host string) *hostGate {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	gate := l.hosts[host]
-	if gate == nil {
-		gate = &hostGate{
-			all:        make(chan struct{}, hostLimit),
-			first:      make(chan struct{}, hostFirst),
-			background: make(chan struct{}, hostBackground),
-			few:        make(chan struct{}, hostBackgroundConns),
-		}
-		l.hosts[host] = gate
-	}
-	gate.users++
-	return gate
-}
-
-// leave forgets a gate that nobody uses: redirects name new hosts without end.
-func (l *hostLimits) leave(host string, gate *hostGate) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if gate.users--; gate.users == 0 {
-		delete(l.hosts, host)
-	}
 }
 
 // CloseIdleConnections serves [http.Client.CloseIdleConnections].

@@ -74,7 +74,7 @@ func TestHostLimit(t *testing.T) {
 				t.Errorf("%d connections, want %d at most", conns.Load(), hostConns)
 			}
 			t.Logf("%d in flight, %d connections", most.Load(), conns.Load())
-			if left := len(client.Transport.(*hostLimits).hosts); left > 0 {
+			if left := len(client.Transport.(*hostLimits).hosts.used); left > 0 {
 				t.Errorf("%d hosts are remembered, want none", left)
 			}
 		})
@@ -154,8 +154,8 @@ func testHostLimitPlaces(t *testing.T, major, background int) {
 			body.Close()
 			body.Close() // gives one place back
 		}
-		if len(limits.hosts) > 0 {
-			t.Errorf("%d hosts are remembered, want none", len(limits.hosts))
+		if len(limits.hosts.used) > 0 {
+			t.Errorf("%d hosts are remembered, want none", len(limits.hosts.used))
 		}
 	})
 }
@@ -183,32 +183,34 @@ func (c *leavingConn) Close() error {
 // tunnelTo starts an HTTP proxy.
 func tunnelTo(t *testing.T) *url.URL {
 	t.Helper()
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		out, err := net.Dial("tcp", r.Host)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway) // a dial may outlive its request, and the host
-			return
-		}
-		defer out.Close()
-		w.WriteHeader(http.StatusOK)
-		in, buffered, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer in.Close()
-		go func() { // ends with out
-			io.Copy(out, buffered)
-			out.Close()
-		}()
-		io.Copy(in, out)
-	}))
+	srv := httptest.NewServer(http.HandlerFunc(ServeConnect))
 	t.Cleanup(srv.Close)
 	u, err := url.Parse(srv.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return u
+}
+
+// ServeConnect is what an HTTP proxy does. It is the tests' alone.
+func ServeConnect(w http.ResponseWriter, r *http.Request) {
+	out, err := net.Dial("tcp", r.Host)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadGateway) // a dial may outlive its request, and the host
+		return
+	}
+	defer out.Close()
+	w.WriteHeader(http.StatusOK)
+	in, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return // the client has left
+	}
+	defer in.Close()
+	go func() { // ends with out
+		io.Copy(out, buffered)
+		out.Close()
+	}()
+	io.Copy(in, out)
 }
 
 // TestClientLimits holds the whole client to what the README says of it: requests that are
@@ -296,7 +298,7 @@ func encodeCertificate(cert *x509.Certificate) []byte {
 func TestConnLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var idle []net.Conn
-		limits := &connLimits{most: 2, addrs: make(map[string]*connGate)}
+		limits := limitConns(2)
 		limits.idle = func() {
 			for _, conn := range idle {
 				conn.Close()
@@ -334,8 +336,8 @@ func TestConnLimit(t *testing.T) {
 		conn.Close()
 		conn.Close() // gives one place back
 		conns[1].Close()
-		if len(limits.addrs) > 0 {
-			t.Errorf("%d addresses are remembered, want none", len(limits.addrs))
+		if len(limits.addrs.used) > 0 {
+			t.Errorf("%d addresses are remembered, want none", len(limits.addrs.used))
 		}
 	})
 }

@@ -321,21 +321,7 @@ func TestThroughHTTPProxy(t *testing.T) {
 			w.WriteHeader(http.StatusProxyAuthRequired)
 			return
 		}
-		out, err := net.Dial("tcp", r.Host)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer out.Close()
-		w.WriteHeader(http.StatusOK)
-		in, buffered, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		defer in.Close()
-		go io.Copy(out, buffered)
-		io.Copy(in, out)
+		upstream.ServeConnect(w, r)
 	}))
 	defer middle.Close()
 	middleURL, err := url.Parse(middle.URL)
