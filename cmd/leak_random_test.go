@@ -38,35 +38,12 @@ var randomPatterns = map[string][]string{
 // which has an answer to all.
 func TestNoLeakRandom(t *testing.T) {
 	t.Parallel()
-	const requests, conns = 10_000, 4
+	const requests = 10_000
 	l := newLeakWorld(t)
 	// A lookup that gets this far finds a record, a file finds a body.
 	l.mirror.Fault("/", proxytest.Fault{Kind: proxytest.Body, Arg: "v1.0.0\n"})
 	h := l.newHome(false)
-	url := h.startWithoutGit()
-	address, capability, _ := strings.Cut(strings.TrimPrefix(url, "http://"), "/t/")
-
-	var mu sync.Mutex
-	codes := make(map[int]int)
-	var group sync.WaitGroup
-	for i := range conns {
-		group.Go(func() {
-			r := randomRequests{rand.New(rand.NewPCG(4, uint64(i)))}
-			k := knocker{address: address}
-			defer k.close()
-			for range requests / conns {
-				target := r.next()
-				code, err := k.get("/t/" + capability + "/" + target)
-				mu.Lock()
-				codes[code]++
-				mu.Unlock()
-				if err != nil || code == http.StatusOK {
-					t.Errorf("GET %q: got %d, %v; want a refusal", target, code, err)
-				}
-			}
-		})
-	}
-	group.Wait()
+	codes := flood(t, h.startWithoutGit(), requests, randomRequests.next, func(code int, _ string) bool { return code != http.StatusOK })
 	t.Logf("answers by status: %v", codes)
 	if len(codes) < 2 || codes[http.StatusNotFound] > requests*9/10 {
 		t.Errorf("got %v: too few requests were understood", codes)
@@ -81,11 +58,11 @@ func TestNoLeakRandom(t *testing.T) {
 
 	// The mirror hears what is not private, also what stands above a pattern: plain go
 	// asks for it too, and any path may be a module but on GitHub.
-	h.startWithoutGit()
+	address, base := splitURL(h.startWithoutGit())
 	k := knocker{address: address}
 	defer k.close()
 	for _, public := range []string{"acme.example/@v/list", "acme.example/a/@v/list", "corp.example/team/@v/list"} {
-		if _, err := k.get("/t/" + capability + "/" + public); err != nil {
+		if _, err := k.get(base + public); err != nil {
 			t.Fatal(err)
 		}
 		if l.mirror.Count("/"+public) != 1 {
@@ -93,10 +70,46 @@ func TestNoLeakRandom(t *testing.T) {
 		}
 	}
 	for _, owner := range []string{"github.com/gamma/@v/list", "github.com/@v/list"} {
-		if code, err := k.get("/t/" + capability + "/" + owner); code != http.StatusNotFound || l.mirror.Count("/"+owner) != 0 {
+		if code, err := k.get(base + owner); code != http.StatusNotFound || l.mirror.Count("/"+owner) != 0 {
 			t.Errorf("%s: got %d, %v, want 404 without asking the mirror", owner, code, err)
 		}
 	}
+}
+
+// flood sends requests over a few connections at once, each of them as next makes it,
+// and counts the answers. ok says what may be answered.
+func flood(t *testing.T, url string, requests int, next func(randomRequests) string, ok func(code int, target string) bool) map[int]int {
+	t.Helper()
+	const conns = 4
+	address, base := splitURL(url)
+	var mu sync.Mutex
+	codes := make(map[int]int)
+	var group sync.WaitGroup
+	for i := range conns {
+		group.Go(func() {
+			r := randomRequests{rand.New(rand.NewPCG(4, uint64(i)))}
+			k := knocker{address: address}
+			defer k.close()
+			for range requests / conns {
+				target := next(r)
+				code, err := k.get(base + target)
+				mu.Lock()
+				codes[code]++
+				mu.Unlock()
+				if err != nil || !ok(code, target) {
+					t.Errorf("GET %q: got %d, %v", target, code, err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	return codes
+}
+
+// splitURL returns the host and port of a sidecar, and its path with the capability.
+func splitURL(url string) (address, base string) {
+	address, capability, _ := strings.Cut(strings.TrimPrefix(url, "http://"), "/t/")
+	return address, "/t/" + capability + "/"
 }
 
 // startWithoutGit starts a sidecar for randomPatterns and returns its address.
@@ -125,13 +138,19 @@ func (h *leakHome) startWithoutGit() string {
 		patterns = append(patterns, pattern)
 	}
 	h.start("PATH="+bin, "GOPRIVATE="+strings.Join(patterns, ","))
+	return h.url()
+}
+
+// url returns the address of the sidecar, with its capability.
+func (h *leakHome) url() string {
+	h.lab.t.Helper()
 	out, err := h.run(h.dir, nil, "gomirror", "status", "--json", "--show-url")
 	if err != nil {
-		t.Fatal(err)
+		h.lab.t.Fatal(err)
 	}
 	var doc statusDoc
 	if err := json.Unmarshal([]byte(out), &doc); err != nil {
-		t.Fatal(err)
+		h.lab.t.Fatal(err)
 	}
 	return doc.URL
 }
