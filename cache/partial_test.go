@@ -354,6 +354,17 @@ func TestPartialsAreBounded(t *testing.T) {
 	}
 }
 
+// soon is the fault of a disk that has space for half a MiB more, in pieces of a chunk.
+func soon(fault error) func() error {
+	writes := 0
+	return func() error {
+		if writes++; writes > 8 {
+			return fault
+		}
+		return nil
+	}
+}
+
 // What is too big for the disk must not fill it for what is not.
 func TestPartialOnAFullDisk(t *testing.T) {
 	other := Key{"example.com/other", "v1.0.0", Zip}
@@ -375,13 +386,7 @@ func TestPartialOnAFullDisk(t *testing.T) {
 			begin(t, s, Private, strong, sent(1<<20)).Suspend()
 			d, _ := s.Draft(Public, kindKey(t, quoteV1, Zip))
 			d.Begin(strong)
-			writes := 0
-			s.disk.fault = func() error {
-				if writes++; writes > 8 {
-					return tt.fault
-				}
-				return nil
-			}
+			s.disk.fault = soon(tt.fault)
 			n, err := d.ReadFrom(bytes.NewReader(sent(1 << 20)))
 			if full := (*FullError)(nil); !errors.As(err, &full) || n < partialMin {
 				t.Fatalf("ReadFrom = %d, %v; want it full", n, err)
@@ -436,13 +441,7 @@ func TestTakenPartialGivesWay(t *testing.T) {
 	}
 	d, _ := s.Draft(Public, kindKey(t, quoteV1, Zip))
 	d.Begin(strong)
-	writes := 0
-	s.disk.fault = func() error {
-		if writes++; writes > 8 {
-			return syscall.ENOSPC
-		}
-		return nil
-	}
+	s.disk.fault = soon(syscall.ENOSPC)
 	if _, err := d.ReadFrom(p.NewReader()); !errors.As(err, new(*FullError)) {
 		t.Fatalf("ReadFrom: %v, want it full", err)
 	}
