@@ -93,6 +93,19 @@ func (e *FullError) Unwrap() error { return e.Err }
 // Files reports whether it is the open files that have run out, not the disk.
 func (e *FullError) Files() bool { return outOfFiles(e.Err) }
 
+// Want names what is wanting in a few words that hold no name.
+func (e *FullError) Want() string {
+	switch {
+	case e.Files():
+		return "too many open files"
+	case readOnly(e.Err):
+		return "disk is read-only"
+	case errors.As(e.Err, new(*openError)):
+		return "cache can't be opened"
+	}
+	return "disk is full"
+}
+
 // Hint tells the one thing to do.
 func (e *FullError) Hint() string {
 	if e.Files() {

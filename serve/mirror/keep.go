@@ -98,11 +98,7 @@ func (s *sieve) keep(ctx context.Context, key cache.Key, meta cache.Meta, body i
 		return nil, err
 	}
 	if full := (*cache.FullError)(nil); whole && errors.As(err, &full) {
-		msg := "disk is full: served, not kept"
-		if full.Files() {
-			msg = "too many open files: served, not kept"
-		}
-		m.warn(msg, key, err)
+		m.warn(full.Want()+": served, not kept", key, err)
 		return draft, nil
 	}
 	if served && err != nil {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -122,6 +124,7 @@ func TestFullIsNamed(t *testing.T) {
 	for fault, want := range map[error]string{
 		syscall.ENOSPC: "disk is full: served, not kept",
 		syscall.EMFILE: "too many open files: served, not kept",
+		syscall.EROFS:  "disk is read-only: served, not kept",
 	} {
 		var log bytes.Buffer
 		m := newMirror(t, nil, func(o *Options) {
@@ -137,5 +140,57 @@ func TestFullIsNamed(t *testing.T) {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("%v: the log says %q, want %q", fault, log.String(), want)
 		}
+	}
+}
+
+// heard is a source that tells what was said of its answer.
+type heard struct {
+	speech
+	said error
+}
+
+func (h *heard) Fetch(ctx context.Context, req upstream.Request, sink upstream.Sink) error {
+	h.said = h.speech.Fetch(ctx, req, sink)
+	return h.said
+}
+
+// What is answered before the disk has it is answered once: nobody else is asked for it
+// when the disk then does not take it.
+func TestServedBeforeTheDiskFails(t *testing.T) {
+	var log bytes.Buffer
+	source := &heard{speech: speech{{"a", []byte("module example.com/m\n")}}}
+	m := newMirror(t, nil, func(o *Options) {
+		o.Source = source
+		o.Log = slog.New(slog.NewTextHandler(&log, nil))
+		o.Verify = func(_ context.Context, k cache.Key, _ *cache.Draft) error {
+			if k.Kind() != cache.Info {
+				return nil
+			}
+			// A file where the folder of the versions was.
+			folder := filepath.Join(o.Store.Dir(), string(cache.Public), "example.com/m/@v")
+			return errors.Join(os.RemoveAll(folder), os.WriteFile(folder, nil, 0o600))
+		}
+	})
+	// The version is known by now, so that nothing is left to be written but the .info.
+	if _, _, err := get(t, m, modKey); err != nil {
+		t.Fatal(err)
+	}
+	m.flights.aloft.Wait()
+	source.speech, source.said = speech{{"a", info("v1.0.0")}}, errors.New("nothing")
+	text, state, err := get(t, m, infoKey)
+	if text != string(info("v1.0.0")) || state != Miss || err != nil {
+		t.Errorf("got %q, %s, %v; want it served as a miss", text, state, err)
+	}
+	if err := m.Close(); err != nil { // the answer comes first
+		t.Fatal(err)
+	}
+	if source.said != nil {
+		t.Errorf("the source is told %v, so that another one is asked", source.said)
+	}
+	if got := log.String(); !strings.Contains(got, "served, not kept") || strings.Contains(got, "panic") {
+		t.Errorf("the log says %q, want that it is not kept", got)
+	}
+	if _, err := m.opts.Store.Get(cache.Public, key(t, infoKey)); err == nil {
+		t.Error("it is kept all the same")
 	}
 }
