@@ -179,6 +179,7 @@ func (a *assembly) read(context.Context) error {
 		Store:    a.store,
 		Source:   a.chain,
 		Offline:  a.s.offline,
+		Online:   online(a.s),
 		Private:  a.isPrivate,
 		Origin:   a.origin,
 		Verify:   a.sums.Verify,

@@ -134,6 +134,26 @@ func (e *Env) startAnew(ctx context.Context, s *settings, changed ...string) str
 	return command
 }
 
+// online is what ends --offline. A plain start would lose other flags, --private above
+// all, and go shows one line of what we say: there the doctor has the command.
+func online(s *settings) string {
+	for _, own := range s.shown() {
+		byFlag := own.Flag != "" && own.From == own.Flag
+		switch own.Name {
+		case "listen": // is kept by itself
+		case "offline":
+			if !byFlag {
+				return "gomirror doctor --last"
+			}
+		default:
+			if byFlag {
+				return "gomirror doctor --last"
+			}
+		}
+	}
+	return "gomirror stop; gomirror serve --background"
+}
+
 // announce tells in one line that the daemon of doc serves, and what to do next. The
 // address is shown without the capability: this line ends up in logs.
 func (e *Env) announce(doc *statusDoc, state string) {

@@ -26,6 +26,7 @@ type Options struct {
 	Store   *cache.Store    // required
 	Source  upstream.Source // of public modules; required
 	Offline bool            // ask nobody
+	Online  string          // the command that ends Offline
 
 	// Private reports whether a module path is private: kept apart, and asked of Origin
 	// alone. Nil means that none is.

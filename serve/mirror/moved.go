@@ -53,7 +53,7 @@ func (m *Mirror) RefreshVersion(ctx context.Context, mod module.Version, accept 
 		return nil, err
 	}
 	if m.opts.Offline {
-		return nil, &OfflineError{key}
+		return nil, m.offlineError(key)
 	}
 	tree := m.tree(key)
 	doc := &Version{Module: mod.Path, Version: mod.Version, Private: tree == cache.Private}

@@ -48,7 +48,7 @@ func (m *Mirror) Refresh(ctx context.Context, modPath string) (*Refreshed, error
 		return nil, err
 	}
 	if m.opts.Offline {
-		return nil, &OfflineError{list}
+		return nil, m.offlineError(list)
 	}
 	tree := m.tree(list)
 	before := m.listed(tree, list)

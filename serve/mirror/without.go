@@ -25,7 +25,12 @@ func (e *NotFoundError) Error() string        { return fmt.Sprintf("%s: %s", e.K
 func (e *NotFoundError) Is(target error) bool { return target == fs.ErrNotExist }
 
 // OfflineError says that a key is not held and that nobody is asked.
-type OfflineError struct{ Key cache.Key }
+type OfflineError struct {
+	Key    cache.Key
+	Online string // the command that changes that, "" if it is not known
+}
+
+func (m *Mirror) offlineError(key cache.Key) error { return &OfflineError{key, m.opts.Online} }
 
 func (e *OfflineError) Error() string {
 	return fmt.Sprintf("%s is not in the cache, and gomirror runs with --offline", e.Key)
@@ -33,7 +38,10 @@ func (e *OfflineError) Error() string {
 
 // Hint tells the one thing to do.
 func (e *OfflineError) Hint() string {
-	return "with a network: gomirror stop && gomirror serve --background"
+	if e.Online == "" {
+		return ""
+	}
+	return "with a network: " + e.Online
 }
 
 // impossible refuses what can't be a module, which the go command asks for all the
@@ -58,10 +66,10 @@ func (m *Mirror) offline(ctx context.Context, tree cache.Tree, key cache.Key, he
 		return answer, err
 	}
 	if held != nil && held.Meta.Found() {
-		return m.stale(ctx, key, held, &OfflineError{key})
+		return m.stale(ctx, key, held, m.offlineError(key))
 	}
 	closeEntry(held)
-	return m.without(ctx, tree, key, &OfflineError{key})
+	return m.without(ctx, tree, key, m.offlineError(key))
 }
 
 // without answers when neither an upstream nor an earlier answer does. err says why.
