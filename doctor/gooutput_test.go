@@ -3,6 +3,7 @@ package doctor
 import (
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -141,6 +142,21 @@ func TestReadGoOutputOfOthers(t *testing.T) {
 	twice := strings.Repeat("main.go:3:8: no required module provides package example.com/m/pkg; to add it:\n\tgo get example.com/m/pkg\n", 3)
 	if got, _ := ReadGoOutput(strings.NewReader(twice)); len(got) != 1 {
 		t.Errorf("the same three times: got %d complaints, want 1", len(got))
+	}
+}
+
+// Each element of a long address might be the host where a module's path begins.
+func TestReadLongAddress(t *testing.T) {
+	start := time.Now()
+	text := "go: example.com/m: https fetch: Get \"https://" + strings.Repeat("a.b/", 100_000) + "example.com/m/@v/list\": EOF\n"
+	if _, err := ReadGoOutput(strings.NewReader(text)); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if key, ok := proxyFile("proxy.example/" + strings.Repeat("x/", 5000) + "example.com/m/@v/list"); !ok || key.Module().Path != "example.com/m" {
+		t.Errorf("got %v, %t", key, ok)
 	}
 }
 

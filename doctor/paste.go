@@ -149,8 +149,14 @@ func parseDocumentation(word string) Target {
 	return Target{Path: before, Version: version}
 }
 
+// longestFile is more than the escaped path and version of any module have: what the file
+// system takes.
+const longestFile = 4 << 10
+
 // proxyFile reads the address of a file at a proxy, as errors of go have it: where the
 // proxy's own path ends can be told by the host that begins the module's.
+//
+// An address may be as long as a stranger likes, and each of its elements may be that host.
 func proxyFile(word string) (cache.Key, bool) {
 	if !strings.Contains(word, "/@v/") && !strings.HasSuffix(word, "/@latest") {
 		return cache.Key{}, false
@@ -158,7 +164,7 @@ func proxyFile(word string) (cache.Key, bool) {
 	_, word, _ = strings.Cut(word, "/") // the proxy's host
 	for word != "" {
 		first, rest, _ := strings.Cut(word, "/")
-		if strings.Contains(first, ".") {
+		if strings.Contains(first, ".") && len(word) <= longestFile {
 			if key, err := cache.ParseKey(word); err == nil {
 				return key, true
 			}
