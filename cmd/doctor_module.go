@@ -97,15 +97,33 @@ func (e *Env) lookToExplain(ctx context.Context, opts doctorOptions) (doctor.Opt
 	return look, nil
 }
 
+// readComplaints reads to the end, or until the user has enough of that.
+func (e *Env) readComplaints(ctx context.Context) (complaints []doctor.Complaint, err error) {
+	read := make(chan struct{})
+	go func() { // ends with the input, or with the process: a read can't be called off
+		defer close(read)
+		complaints, err = doctor.ReadGoOutput(e.Stdin)
+	}()
+	select {
+	case <-read:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read what go printed: %w", err)
+	}
+	return complaints, nil
+}
+
 // runDoctorRead explains what go printed. It reads to the end first: in a pipe go is
 // still at work.
 func runDoctorRead(ctx context.Context, env *Env, opts doctorOptions) error {
 	if in, ok := env.Stdin.(*os.File); ok && term.IsTerminal(int(in.Fd())) {
 		env.note("waiting for what go printed; mostly it comes by a pipe: go build 2>&1 | gomirror doctor -")
 	}
-	complaints, err := doctor.ReadGoOutput(env.Stdin)
+	complaints, err := env.readComplaints(ctx)
 	if err != nil {
-		return fmt.Errorf("read what go printed: %w", err)
+		return err
 	}
 	doc := readDoc{SchemaVersion: 1, Complaints: []complaintDoc{}}
 	look, err := env.lookToExplain(ctx, opts)
