@@ -146,7 +146,7 @@ func (o *Options) judgeGitConfig(ctx context.Context, git string, private []stri
 	}
 	// They end with 1 where nothing is set.
 	rules, _ := o.Exec(ctx, "/", o.Environ(), git, "config", "--get-regexp", `^url\..*\.insteadof$`)
-	helper, _ := o.Exec(ctx, "/", o.Environ(), git, "config", "--get-all", "credential.helper")
+	helper, _ := o.Exec(ctx, "/", o.Environ(), git, "config", "-z", "--get-all", "credential.helper")
 	for line := range strings.Lines(string(rules)) {
 		name, from, _ := strings.Cut(strings.TrimSpace(line), " ")
 		to := strings.TrimSuffix(strings.TrimPrefix(name, "url."), ".insteadof")
@@ -159,8 +159,14 @@ func (o *Options) judgeGitConfig(ctx context.Context, git string, private []stri
 			return say(Warn, fix, "git asks %s in place of %s, and so would tell it the names of private modules", bare(to), host), nil
 		}
 	}
-	if text := strings.Join(strings.Fields(string(helper)), ", "); text != "" {
-		return nil, append(detail, "git asks "+bare(text)+" for passwords")
+	var helpers []string
+	for one := range strings.SplitSeq(string(helper), "\x00") {
+		if name := helperName(one); name != "" && !slices.Contains(helpers, name) {
+			helpers = append(helpers, name)
+		}
+	}
+	if len(helpers) > 0 {
+		return nil, append(detail, "git asks "+strings.Join(helpers, ", ")+" for passwords")
 	}
 	return nil, append(detail, "git has nobody to ask for passwords, which matters only to what go fetches past gomirror")
 }
@@ -178,10 +184,26 @@ func (o *Options) editGitConfig(err error) string {
 	return "${EDITOR:-vi} " + quote(file)
 }
 
+// helperName is the program of a credential helper. What follows it may be a secret, and
+// one that begins with "!" is a script of the user's, which often is.
+func helperName(helper string) string {
+	if strings.HasPrefix(helper, "!") {
+		return "a script of yours"
+	}
+	name, _, _ := strings.Cut(strings.TrimSpace(helper), " ")
+	return bare(name)
+}
+
 // bare is a URL of git's without the password that some people write into it.
 func bare(text string) string {
 	u, err := url.Parse(text)
-	if err != nil || u.User == nil {
+	if err != nil && strings.Contains(text, "://") {
+		return hideProxyUser(text) // what is none may be so for its password
+	}
+	if err != nil {
+		return text // HOST:PATH, as ssh has it
+	}
+	if u.User == nil {
 		return text
 	}
 	if _, has := u.User.Password(); has || u.Scheme == "https" {

@@ -64,6 +64,12 @@ git config --global credential.helper store`)
 		t.Errorf("the token is told: %s", reports["N02"].said())
 	}
 
+	m.run(`git config --global --add credential.helper '!f() { echo username=ann; echo password=glpat-CANARY; }; f'
+git config --global --add credential.helper '/opt/helper --token=CANARY'`)
+	if r := m.diagnose("N02 ok")["N02"]; strings.Contains(r.said(), "CANARY") || !strings.Contains(r.said(), "git asks store, a script of yours, /opt/helper for passwords") {
+		t.Errorf("of helpers with secrets it says %s", r.said())
+	}
+
 	m.run(`git config --global url.https://relay.example/https://github.com/.insteadOf https://github.com/`)
 	m.cure("N02", doctor.Warn, "git asks https://relay.example/https://github.com/ in place of github.com", "git config --global --unset-all ")
 
