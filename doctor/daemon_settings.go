@@ -28,7 +28,7 @@ func (s Setting) variable() string {
 }
 
 // filled is the value with room for the password that nobody has told us.
-func (s Setting) filled() string { return strings.ReplaceAll(s.Value, hiddenUser, "USER:PASSWORD@") }
+func (s Setting) filled() string { return fillable(s.Value) }
 
 // Spelt is the flag with the value, as a shell takes it.
 func (s Setting) Spelt() string {
@@ -161,11 +161,32 @@ func (o *Options) setting(name string) Setting {
 const hiddenUser = "REDACTED@"
 
 // userinfoForm is what may be a user and a password in an address, with a scheme or
-// without. It goes up to the last @: a password may hold others.
-var userinfoForm = regexp.MustCompile(`(^|://|[,|])[^/\s,|]*@`)
+// without. It goes up to the last @: a password may hold others, and slashes that should
+// have been escaped, by which it is told from a port.
+var userinfoForm = regexp.MustCompile(`(^|://|[,|])(?:[^/\s,|@:]+:[^/\s,|@]*[^0-9/\s,|@][^/\s,|@]*/[^\s,|]*@|[^/\s,|]*@)`)
 
 // HideUserinfo takes user and password out of the addresses in a list.
 func HideUserinfo(list string) string { return userinfoForm.ReplaceAllString(list, "${1}"+hiddenUser) }
+
+// hideProxyUser does so for the address of an HTTP proxy, which has no path and so ends
+// its password with the last @ in any case.
+func hideProxyUser(address string) string {
+	scheme, _, ok := strings.Cut(address, "://")
+	at := strings.LastIndexByte(address, '@')
+	switch {
+	case at < 0:
+		return address
+	case ok && len(scheme) < at:
+		return scheme + "://" + hiddenUser + address[at+1:]
+	}
+	return hiddenUser + address[at+1:]
+}
+
+// fillable is a list with the passwords for the user to fill in: who copies a command
+// from a screen pastes it elsewhere, too.
+func fillable(list string) string {
+	return strings.ReplaceAll(HideUserinfo(list), hiddenUser, "USER:PASSWORD@")
+}
 
 // checkOwnSettings is D07: the settings that count are those of the start, and in some
 // other shell they may have been others than here.

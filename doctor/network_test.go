@@ -247,6 +247,18 @@ func TestPassword(t *testing.T) {
 	}
 }
 
+// Nor is it in a command, which is pasted as often as run.
+func TestPasswordInFix(t *testing.T) {
+	w := newWorld(t)
+	dead := w.Host("dead.example.net")
+	dead.Port(doctortest.Closed)
+	w.o.Upstream = "https://user:s3cret@mirror.example.com,https://dead.example.net,direct"
+	found := show(w.look("N01"))
+	if strings.Contains(found, "s3cret") || !strings.Contains(found, "gomirror config set upstream https://USER:PASSWORD@mirror.example.com,direct") {
+		t.Errorf("says%s", found)
+	}
+}
+
 func TestClock(t *testing.T) {
 	for _, tt := range []struct {
 		name string

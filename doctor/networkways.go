@@ -41,7 +41,7 @@ func NetworkOf(getenv func(string) string, caFile string) Network {
 
 // WithoutPasswords is n as others may see it.
 func (n Network) WithoutPasswords() Network {
-	n.HTTPProxy, n.HTTPSProxy = HideUserinfo(n.HTTPProxy), HideUserinfo(n.HTTPSProxy)
+	n.HTTPProxy, n.HTTPSProxy = hideProxyUser(n.HTTPProxy), hideProxyUser(n.HTTPSProxy)
 	return n
 }
 
@@ -57,10 +57,10 @@ func (o *Options) network() Network {
 		return shell
 	}
 	its := *d.Status.Network
-	if its.HTTPProxy == HideUserinfo(shell.HTTPProxy) {
+	if its.HTTPProxy == hideProxyUser(shell.HTTPProxy) {
 		its.HTTPProxy = shell.HTTPProxy
 	}
-	if its.HTTPSProxy == HideUserinfo(shell.HTTPSProxy) {
+	if its.HTTPSProxy == hideProxyUser(shell.HTTPSProxy) {
 		its.HTTPSProxy = shell.HTTPSProxy
 	}
 	if strings.Contains(its.HTTPProxy+its.HTTPSProxy, hiddenUser) {

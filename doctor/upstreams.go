@@ -47,7 +47,7 @@ func Suggest(ctx context.Context, o Options) (Suggestion, error) {
 	s.List = joinEntries(entries, func(e upstream.Entry) string { return e.String() })
 	if s.List != bareList(n.upstreams()) {
 		// With the passwords, which only the user's own terminal sees.
-		s.Command = n.setUpstream(joinEntries(entries, func(e upstream.Entry) string { return e.URL }))
+		s.Command = n.upstreamCommand(joinEntries(entries, func(e upstream.Entry) string { return e.URL }))
 	}
 	return s, nil
 }
@@ -115,7 +115,9 @@ func (n *network) suggest(visits []*visit) []upstream.Entry {
 }
 
 // setUpstream is the command that sets the list, in the place that it now comes from.
-func (n *network) setUpstream(list string) string {
+func (n *network) setUpstream(list string) string { return n.upstreamCommand(fillable(list)) }
+
+func (n *network) upstreamCommand(list string) string {
 	if n.o.Origins["upstream"] == "GOMIRROR_UPSTREAM" {
 		return n.restarted("export GOMIRROR_UPSTREAM="+quoted(list), "upstream")
 	}
