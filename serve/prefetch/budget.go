@@ -26,7 +26,7 @@ func (p *plan) budget(j job, used int64) int64 {
 		named = true
 		switch {
 		case !r.Zips:
-		case r.graph:
+		case r.graph && !r.Few:
 			most = p.opts.Budget
 		default:
 			most = max(most, few)

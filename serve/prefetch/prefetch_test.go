@@ -529,6 +529,30 @@ func TestABuildFetchesWhatIsImportedFirst(t *testing.T) {
 	})
 }
 
+// TestAGetFetchesFewOfTheGraph reads all of it, as go mod download does.
+func TestAGetFetchesFewOfTheGraph(t *testing.T) {
+	for _, few := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			mods := map[string]string{}
+			project := Project{Zips: true, Few: few}
+			for i := range 20 {
+				name := fmt.Sprintf("m%02d@v1.0.0", i)
+				mods[name] = goMod(name, "1.20")
+				project.Requires = append(project.Requires, key(name, cache.Mod).Module())
+			}
+			o := origins(mods)
+			p := rig(t, o, Options{Projects: func() []Project { return []Project{project} }})
+			for i := range 20 {
+				p.Asked(key(fmt.Sprintf("m%02d@v1.0.0", i), cache.Mod), false)
+			}
+			time.Sleep(60 * trip)
+			if got := len(o.log(".zip")); few != (got <= 4+zipSlots) || got == 0 {
+				t.Errorf("few %t: %d zips fetched", few, got)
+			}
+		})
+	}
+}
+
 func TestAHostileGraphIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// Each module requires 100 more, to the depth that its name has.

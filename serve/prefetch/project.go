@@ -24,6 +24,7 @@ type Project struct {
 	Sums     []module.Version // whose .mod files go.sum knows; nil without a go.sum
 	Zipped   []module.Version // of an Old one: whose zips go.sum knows, the highest version of each path
 	Zips     bool             // the go command that runs there wants zips
+	Few      bool             // of them those that are imported, though it reads the whole graph: go get
 	Private  []string         // patterns: GOPRIVATE, GONOPROXY and GONOSUMDB of that command
 	Replaced []string         // module paths that have something else in their place
 }
@@ -146,20 +147,23 @@ func highest(mods []module.Version) []module.Version {
 	return slices.CompactFunc(mods, func(a, b module.Version) bool { return a.Path == b.Path })
 }
 
-// wantsZips reports whether a go command with these arguments downloads zips. Those
-// that only read the module graph must not cost their user a hundred megabytes.
-func wantsZips(args []string) bool {
+// wantsZips reports whether a go command with these arguments downloads zips, and
+// whether they are few for what it reads of the graph. Those that only read that must
+// not cost their user a hundred megabytes.
+func wantsZips(args []string) (zips, few bool) {
 	for i, arg := range args {
 		switch arg {
 		case "list":
-			return !hasFlag(args[i:], "m")
+			return !hasFlag(args[i:], "m"), false
 		case "mod":
-			return i+1 < len(args) && (args[i+1] == "download" || args[i+1] == "tidy" || args[i+1] == "vendor")
-		case "build", "install", "run", "test", "vet", "get", "generate", "fix", "doc":
-			return true
+			return i+1 < len(args) && (args[i+1] == "download" || args[i+1] == "tidy" || args[i+1] == "vendor"), false
+		case "get":
+			return true, true
+		case "build", "install", "run", "test", "vet", "generate", "fix", "doc":
+			return true, false
 		}
 	}
-	return false
+	return false, false
 }
 
 func hasFlag(args []string, name string) bool {

@@ -52,7 +52,7 @@ func Running(through func(goproxy string) bool, port int) []Project {
 		if err != nil {
 			continue
 		}
-		project.Zips = wantsZips(arguments(proc))
+		project.Zips, project.Few = wantsZips(arguments(proc))
 		for _, name := range []string{"GOPRIVATE", "GONOPROXY", "GONOSUMDB"} {
 			project.Private = append(project.Private, strings.Split(env[name], ",")...)
 		}

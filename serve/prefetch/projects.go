@@ -79,8 +79,9 @@ func (p *plan) adopt(running []Project, now time.Time) {
 // update takes in what a look has found: go commands write go.mod, and another may run in
 // the same folder, which wants zips or keeps other modules secret.
 func (r *project) update(found Project, now time.Time) {
-	if !r.gone {
-		found.Zips = found.Zips || r.Zips // two at once
+	if !r.gone && r.Zips { // two at once
+		found.Few = r.Few && (found.Few || !found.Zips)
+		found.Zips = true
 	}
 	found.Private = union(r.Private, found.Private)
 	found.Replaced = union(r.Replaced, found.Replaced)
