@@ -100,7 +100,7 @@ func (d *Direct) run(ctx context.Context, c child) ([]byte, error) {
 	}
 	box, err := d.box(c.goMod)
 	if err != nil {
-		return nil, fmt.Errorf("make a folder for %s: %w", what, err)
+		return nil, fmt.Errorf("make a folder for %s: %w", what, own(err))
 	}
 	defer d.removeBox(box)
 	pass := d.opts.Tunnel.open()
@@ -117,7 +117,7 @@ func (d *Direct) run(ctx context.Context, c child) ([]byte, error) {
 	cmd.Env = d.environ(box, pass.proxyURL(), c.env)
 	teller, err := d.attend(ctx, c, cmd, box)
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", what, err)
+		return nil, fmt.Errorf("start %s: %w", what, own(err))
 	}
 	defer teller.close()
 	cmd.Stdout, cmd.Stderr = stdout, stderr
@@ -125,7 +125,7 @@ func (d *Direct) run(ctx context.Context, c child) ([]byte, error) {
 	group := newGroup(cmd)
 	cmd.Cancel = group.terminate
 	if err := startConfined(cmd, append(c.ports, d.opts.Tunnel.port())); err != nil {
-		return nil, fmt.Errorf("start %s: %w", what, err)
+		return nil, fmt.Errorf("start %s: %w", what, own(err))
 	}
 	group.started()
 	teller.started()
@@ -165,8 +165,18 @@ func (d *Direct) attend(ctx context.Context, c child, cmd *exec.Cmd, box string)
 	return t, nil
 }
 
+func (opts DirectOptions) makeFolders() error {
+	if err := os.MkdirAll(opts.VCSDir, 0o700); err != nil {
+		return err
+	}
+	return os.MkdirAll(opts.TempDir, 0o700)
+}
+
 // box makes the folders of one child below one temporary folder.
 func (d *Direct) box(goMod string) (string, error) {
+	if err := d.opts.makeFolders(); err != nil { // the cache may have been removed
+		return "", err
+	}
 	box, err := os.MkdirTemp(d.opts.TempDir, "go-")
 	if err != nil {
 		return "", err

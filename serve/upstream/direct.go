@@ -105,10 +105,10 @@ func NewDirect(opts DirectOptions) (*Direct, error) {
 		}
 		opts.Self = name
 	}
+	if err := opts.makeFolders(); err != nil {
+		return nil, fmt.Errorf("set up direct downloads: %w", err)
+	}
 	for _, dir := range []string{opts.VCSDir, opts.TempDir} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("set up direct downloads: %w", err)
-		}
 		if err := os.Chmod(dir, 0o700); err != nil { // whatever made it
 			return nil, fmt.Errorf("set up direct downloads: %w", err)
 		}

@@ -436,6 +436,41 @@ func TestDirectHeals(t *testing.T) {
 	}
 }
 
+// TestDirectFoldersGone has the cache removed under a running daemon: the folders are made
+// again, and where that fails it is no word of the origin.
+func TestDirectFoldersGone(t *testing.T) {
+	t.Parallel()
+	host := githosttest.New(t)
+	modules(t, host)
+	dir := filepath.Join(t.TempDir(), "cache", "vcs")
+	d := newTestDirect(t, host, func(o *DirectOptions) { o.VCSDir, o.TempDir = filepath.Join(dir, "private"), filepath.Join(dir, "tmp") })
+	for _, end := range []string{"list", "v1.0.0.zip"} {
+		if err := os.RemoveAll(filepath.Dir(dir)); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Fetch(t.Context(), Request{Key: directKey(t, "github.com/acme/mod/@v/"+end)}, new(basket).sink); err != nil {
+			t.Errorf("%s: %v", end, err)
+		}
+	}
+	key := directKey(t, "github.com/acme/mod/sub/@v/v1.0.0.zip")
+	for name, change := range map[string]func() error{
+		"a file in the place of the folder": func() error {
+			return errors.Join(os.RemoveAll(d.opts.TempDir), os.WriteFile(d.opts.TempDir, nil, 0o600))
+		},
+		"no go command": func() error {
+			d.opts.Go += ".gone"
+			return os.RemoveAll(d.opts.TempDir)
+		},
+	} {
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Fetch(t.Context(), Request{Key: key}, new(basket).sink); err == nil || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: got %v, want a fault of our own", name, err)
+		}
+	}
+}
+
 // TestDirectCutShort has a zip in the module cache that a crash cut short.
 func TestDirectCutShort(t *testing.T) {
 	t.Parallel()

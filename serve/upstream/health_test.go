@@ -51,7 +51,7 @@ func TestJudge(t *testing.T) {
 		{"deadline of who asks", fmt.Errorf("fetch: %w", context.DeadlineExceeded), mute},
 		{"time-out of a connection", &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, bad},
 		{"disk full", &cache.FullError{Err: errors.New("no space")}, mute},
-		{"lost folder", &sinkError{fs.ErrNotExist}, mute},
+		{"lost folder", &ownError{fs.ErrNotExist}, mute},
 		{"not asked", &blockedError{last: errBusy}, mute},
 	}
 	for _, tt := range tests {

@@ -107,11 +107,7 @@ func (p *Proxy) deliver(key cache.Key, resp *http.Response, body *body, sink Sin
 		Upstream: p.name, Fetched: p.now(), Status: http.StatusOK,
 		ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"),
 	}
-	err := sink(key, meta, body)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &sinkError{err}
-	}
-	return err
+	return own(sink(key, meta, body))
 }
 
 // Get returns a small file of the proxy, such as "sumdb/sum.example.com/supported".
@@ -166,9 +162,17 @@ func webPage(resp *http.Response) string {
 	return bareURL(resp.Request.URL) + " is a web page, not a module file; does this network want a sign-in?"
 }
 
-// sinkError is a fault of our own disk that would look like a "not found" of the
-// upstream: a lost cache folder is no 404. It hides what err Is, not what it is.
-type sinkError struct{ err error }
+// ownError is a fault of our own that would look like a "not found" of the upstream: a
+// lost cache folder is no 404, nor is a go command that is not there. It hides what err
+// Is, not what it is.
+type ownError struct{ err error }
 
-func (e *sinkError) Error() string      { return e.err.Error() }
-func (e *sinkError) As(target any) bool { return errors.As(e.err, target) }
+func own(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &ownError{err}
+	}
+	return err
+}
+
+func (e *ownError) Error() string      { return e.err.Error() }
+func (e *ownError) As(target any) bool { return errors.As(e.err, target) }

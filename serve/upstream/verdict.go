@@ -70,7 +70,7 @@ func ended(err error) bool {
 
 // ours reports whether our own disk is what failed.
 func ours(err error) bool {
-	return errors.As(err, new(*cache.FullError)) || errors.As(err, new(*sinkError)) || errors.As(err, new(*fs.PathError))
+	return errors.As(err, new(*cache.FullError)) || errors.As(err, new(*ownError)) || errors.As(err, new(*fs.PathError))
 }
 
 // passing reports whether the same question may have another answer soon.
