@@ -129,12 +129,13 @@ func (d *Draft) ReadFrom(r io.Reader) (int64, error) {
 // readable after Discard, until it is closed.
 func (d *Draft) Entry() (*Entry, error) {
 	d.mu.Lock()
+	if d.committed && !d.refused {
+		d.mu.Unlock() // Get may wait for the lock that Commit holds, and Commit waits for mu
+		return d.store.Get(d.tree, d.key)
+	}
 	defer d.mu.Unlock()
 	if d.refused {
 		return nil, fmt.Errorf("open draft of %s: it is in quarantine", d.key)
-	}
-	if d.committed {
-		return d.store.Get(d.tree, d.key)
 	}
 	meta := d.meta
 	if meta.Fetched.IsZero() {

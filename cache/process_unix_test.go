@@ -78,6 +78,49 @@ func TestLinksLeadNowhere(t *testing.T) {
 	}
 }
 
+// A private zip that is gone is looked for among the public ones, and that may need the
+// lock that Commit still holds.
+func TestEntryWaitsForNoCommit(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cache")
+	s := open(t, dir)
+	d, err := s.Draft(Private, kindKey(t, quoteV1, Zip))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.ReadFrom(bytes.NewReader(bodies(t, quoteV1)[Zip])); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Check(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 2)
+	d.OnSound(func() {
+		if err := os.Rename(dir, dir+".aside"); err != nil {
+			t.Error(err)
+		}
+		go func() { // ends with Commit
+			_, err := d.Entry()
+			ended <- err
+		}()
+		time.Sleep(50 * time.Millisecond) // it comes to the lock
+	})
+	go func() { // ends when nobody holds the draft
+		_ = d.Commit(Meta{}) // the cache is gone: what it says of that is no matter
+		ended <- nil
+	}()
+	for range 2 {
+		select {
+		case err := <-ended:
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("Entry: %v, want a miss", err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatal("Commit and Entry wait for each other")
+		}
+	}
+	d.Discard()
+}
+
 // cpuTime is the processor time that this process has used.
 func cpuTime() time.Duration {
 	var use syscall.Rusage
