@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"runtime/debug"
@@ -108,6 +109,10 @@ func (f *flights) do(ctx context.Context, id flightKey, fill fillFunc) (*cache.E
 		return nil, "", fl.err
 	}
 	entry, err := fl.open()
+	if errors.Is(err, fs.ErrNotExist) {
+		// The cache was removed meanwhile. Nobody has said that there is no such module.
+		err = fmt.Errorf("open what has come for %s: %v", id.key, err)
+	}
 	if late {
 		return entry, Hit, err
 	}

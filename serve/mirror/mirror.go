@@ -120,6 +120,10 @@ func (m *Mirror) Get(ctx context.Context, key cache.Key) (*Answer, error) {
 		closeEntry(held)
 		return m.answer(ctx, key, filled, state)
 	}
+	if state == Revalidated && held != nil { // gone from the disk meanwhile, and it still stands
+		held.Meta.Fetched = m.opts.Now()
+		return m.answer(ctx, key, held, state)
+	}
 	m.stats.fault(ctx)
 	if stale(tree, held, err, m.opts.Now()) {
 		return m.stale(ctx, key, held, err)
