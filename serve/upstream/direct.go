@@ -137,6 +137,7 @@ func (d *Direct) Fetch(ctx context.Context, req Request, sink Sink) error {
 		return fmt.Errorf("wait for another download of %s: %w", mod, err)
 	}
 	defer unlock()
+	sink = sink.own()
 	switch kind {
 	case cache.List:
 		return d.fetchList(ctx, req.Key, sink)
@@ -227,7 +228,7 @@ func (d *Direct) fetchVersion(ctx context.Context, key cache.Key, sink Sink) err
 		return err
 	}
 	if err := d.deliver(key, sink); err != nil {
-		return err
+		return own(err) // gone as soon as it was made
 	}
 	for _, kind := range []cache.Kind{cache.Info, cache.Mod, cache.Zip} {
 		sibling := key.Sibling(kind)

@@ -471,6 +471,22 @@ func TestDirectFoldersGone(t *testing.T) {
 	}
 }
 
+// TestDirectSinkFaults loses the cache while it takes an answer.
+func TestDirectSinkFaults(t *testing.T) {
+	t.Parallel()
+	host := githosttest.New(t)
+	modules(t, host)
+	d := newTestDirect(t, host, nil)
+	for _, name := range []string{"github.com/acme/mod/@v/list", "github.com/acme/mod/@latest", "github.com/acme/mod/@v/v1.0.0.info", "github.com/acme/mod/@v/v1.0.0.zip"} {
+		err := d.Fetch(t.Context(), Request{Key: directKey(t, name)}, func(cache.Key, cache.Meta, io.Reader) error {
+			return &fs.PathError{Op: "rename", Path: "drafts/x", Err: fs.ErrNotExist}
+		})
+		if !errors.As(err, new(*fs.PathError)) || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: got %v, want the sink's fault, and not that there is no such module", name, err)
+		}
+	}
+}
+
 // TestDirectCutShort has a zip in the module cache that a crash cut short.
 func TestDirectCutShort(t *testing.T) {
 	t.Parallel()

@@ -107,7 +107,7 @@ func (p *Proxy) deliver(key cache.Key, resp *http.Response, body *body, sink Sin
 		Upstream: p.name, Fetched: p.now(), Status: http.StatusOK,
 		ETag: resp.Header.Get("ETag"), LastModified: resp.Header.Get("Last-Modified"),
 	}
-	return own(sink(key, meta, body))
+	return sink.own()(key, meta, body)
 }
 
 // Get returns a small file of the proxy, such as "sumdb/sum.example.com/supported".

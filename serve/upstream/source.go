@@ -32,6 +32,11 @@ type Request struct {
 // nothing; the source passes the error on, with the upstream's name put before it.
 type Sink func(key cache.Key, meta cache.Meta, body io.Reader) error
 
+// own returns a sink whose errors are none of the upstream's.
+func (s Sink) own() Sink {
+	return func(key cache.Key, meta cache.Meta, body io.Reader) error { return own(s(key, meta, body)) }
+}
+
 // A Source fetches the answer to a request into sink. It must deliver the key that
 // was asked for and may deliver siblings of it. It returns [ErrNotModified] if the
 // answer that meta describes still stands. An error that Is fs.ErrNotExist says
