@@ -30,6 +30,7 @@ func (d *Draft) readZip(r io.Reader) (int64, error) {
 			return w.size, err
 		}
 		if end == io.EOF { // itself: an error that wraps it is a fault
+			d.removeNote() // of a whole body there is no rest to ask for; and nobody is to write a trailer to it
 			return w.size, nil
 		} else if end != nil {
 			return w.size, end

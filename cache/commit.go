@@ -160,7 +160,6 @@ func (d *Draft) placeZip(name string) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.removeNote()
 	if err := disk.stamp(d.name, d.meta.Fetched); err != nil {
 		return err
 	}

@@ -241,6 +241,27 @@ func TestNoteOfAnotherBody(t *testing.T) {
 	wantNoPartial(t, s, Public)
 }
 
+// What is whole has no note, so that no start and no stop writes one behind it while it
+// waits for the disk.
+func TestWholeZipsHaveNoNote(t *testing.T) {
+	s := open(t, t.TempDir())
+	d, _ := s.Draft(Public, kindKey(t, quoteV1, Zip))
+	defer d.Discard()
+	d.Begin(strong)
+	body := moduleZip(t, quoteV1, map[string]string{"go.mod": "module example.com/Quote\n", "big": string(sent(1 << 20))})
+	if _, err := d.ReadFrom(bytes.NewReader(body)); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Check(); err != nil {
+		t.Fatal(err)
+	}
+	for name := range tree(t, filepath.Join(s.Dir(), draftDir)) {
+		if strings.HasSuffix(name, noteSuffix) {
+			t.Errorf("a note of a whole zip: %s", name)
+		}
+	}
+}
+
 func TestSmallZipsHaveNoNote(t *testing.T) {
 	s := open(t, t.TempDir())
 	for _, size := range []int{1000, partialMin - 1, partialMin} {
@@ -489,8 +510,16 @@ func playDownload(dir string) error {
 		body = io.MultiReader(p.NewReader(), body)
 	}
 	fmt.Println("begun")
-	_, err = d.ReadFrom(io.LimitReader(body, 100<<20))
+	_, err = d.ReadFrom(io.MultiReader(io.LimitReader(body, 100<<20), asleep{}))
 	return err
+}
+
+// asleep is the rest of a body that never becomes whole.
+type asleep struct{}
+
+func (asleep) Read([]byte) (int, error) {
+	time.Sleep(time.Hour)
+	return 0, io.EOF
 }
 
 // Whenever the process dies, the next one finds nothing or the beginning of what was
