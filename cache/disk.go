@@ -160,14 +160,14 @@ func (d *disk) sweep() {
 func (d *disk) close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.opening.Lock() // so that no root is opened from here on
-	defer d.opening.Unlock()
-	defer d.folders.drop()
 	if home := d.home; home != "" {
 		d.rescue(home)
 		d.leave()
 		_ = d.root().RemoveAll(home) // else the next start does it
 	}
+	d.opening.Lock() // so that no root is opened from here on
+	defer d.opening.Unlock()
+	defer d.folders.drop()
 	return d.root().Close()
 }
 

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -56,6 +57,50 @@ func TestFolderGone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who only reads sees it too when a cache that was removed is put back.
+func TestFolderPutBack(t *testing.T) {
+	if keptFolders == 0 {
+		t.Skip("what is open can't be removed")
+	}
+	dir := filepath.Join(t.TempDir(), "cache")
+	s := open(t, dir)
+	files := fillVersion(t, s, Public, quoteV1, Info, Mod, Zip)
+	err := errors.Join(os.CopyFS(dir+".copy", os.DirFS(dir)), os.Chmod(dir+".copy", folderMode), os.RemoveAll(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantMiss(t, s, Public, kindKey(t, quoteV1, Zip))
+	if err := os.Rename(dir+".copy", dir); err != nil {
+		t.Fatal(err)
+	}
+	for kind, want := range files {
+		if got, _ := read(t, s, Public, kindKey(t, quoteV1, kind)); !bytes.Equal(got, want) {
+			t.Errorf("kind %d: got %d bytes, want %d", kind, len(got), len(want))
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A stop that comes first finds the cache that was put back too.
+func TestCloseAfterFolderPutBack(t *testing.T) {
+	if keptFolders == 0 {
+		t.Skip("what is open can't be removed")
+	}
+	dir := filepath.Join(t.TempDir(), "cache")
+	s := open(t, dir)
+	begin(t, s, Public, strong, sent(1<<20))
+	err := errors.Join(os.CopyFS(dir+".copy", os.DirFS(dir)), os.Chmod(dir+".copy", folderMode), os.RemoveAll(dir), os.Rename(dir+".copy", dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	wantPartial(t, open(t, dir), Public, strong, sent(1<<20)).Close()
 }
 
 // Where the folder can't be made again it is our own disk that is at fault.

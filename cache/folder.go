@@ -61,6 +61,15 @@ func (d *disk) folder(dir string) (*folder, error) {
 	if err != nil {
 		return nil, err
 	}
+	f, err := d.current(dir, now)
+	if errors.Is(err, fs.ErrNotExist) && d.renew() == nil { // in the place of our root is another folder
+		f, err = d.current(dir, now)
+	}
+	return f, err
+}
+
+// current returns the open folder that the path names, and opens it at first.
+func (d *disk) current(dir string, now fs.FileInfo) (*folder, error) {
 	d.folders.mu.Lock()
 	defer d.folders.mu.Unlock()
 	if f, ok := d.folders.lru.Get(dir); ok {
