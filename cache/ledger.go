@@ -111,19 +111,24 @@ func (s *Store) ledger(k Key) (Meta, error) {
 }
 
 // lockedLedger reads the entry of a version, or makes it anew from the held files.
-// What the database said is lost then, so the version counts as unverified.
+// What the database said is lost then, so the version counts as unverified, unless it is
+// only held as a private one: no database is asked about those.
 func (s *Store) lockedLedger(k Key) (Meta, error) {
 	m, err := s.ledger(k)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return m, err
 	}
-	m = Meta{Upstream: "cache", Fetched: s.now(), Verdict: Unverified}
+	m = Meta{Upstream: "cache", Fetched: s.now(), Verdict: Exempt}
 	for _, t := range []Tree{Private, Public} { // the public one was open to checks: it prevails
-		if err := s.rehash(t, k, &m); err != nil {
+		held, err := s.rehash(t, k, &m)
+		if err != nil {
 			return Meta{}, err
 		}
+		if held && t == Public {
+			m.Verdict = Unverified
+		}
 	}
-	if m.H1 == "" && m.GoModH1 == "" {
+	if m.H1 == "" && m.GoModH1 == "" && m.OriginHash == "" {
 		return Meta{}, fmt.Errorf("find %s: %w", k.Module(), fs.ErrNotExist)
 	}
 	if err := s.writeLedger(k, m); err != nil {
@@ -132,10 +137,12 @@ func (s *Store) lockedLedger(k Key) (Meta, error) {
 	return m, nil
 }
 
-// rehash fills in the hashes of the files that t holds, and the commit.
-func (s *Store) rehash(t Tree, k Key, m *Meta) error {
+// rehash fills in the hashes of the files that t holds, and the commit. It reports
+// whether there are any files.
+func (s *Store) rehash(t Tree, k Key, m *Meta) (held bool, err error) {
 	f, err := s.disk.open(fileName(t, k.Sibling(Zip)))
 	if err == nil {
+		held = true
 		defer f.Close()
 		var info fs.FileInfo
 		if info, err = f.Stat(); err == nil {
@@ -143,24 +150,26 @@ func (s *Store) rehash(t Tree, k Key, m *Meta) error {
 		}
 	}
 	if ignoreMissing(err) != nil {
-		return fmt.Errorf("hash %s: %w", k.Sibling(Zip), err)
+		return held, fmt.Errorf("hash %s: %w", k.Sibling(Zip), err)
 	}
 	body, _, err := s.disk.read(fileName(t, k.Sibling(Mod)))
 	if err == nil {
+		held = true
 		m.GoModH1, err = hashMod(body)
 	}
 	if ignoreMissing(err) != nil {
-		return fmt.Errorf("hash %s: %w", k.Sibling(Mod), err)
+		return held, fmt.Errorf("hash %s: %w", k.Sibling(Mod), err)
 	}
-	body, _, err = s.disk.read(fileName(t, k))
+	body, _, err = s.disk.read(fileName(t, k.Sibling(Info)))
 	if ignoreMissing(err) != nil {
-		return fmt.Errorf("read %s: %w", k, err)
+		return held, fmt.Errorf("read %s: %w", k.Sibling(Info), err)
 	}
+	held = held || err == nil
 	var info struct{ Origin struct{ Hash string } }
 	if json.Unmarshal(body, &info) == nil && m.OriginHash == "" {
 		m.OriginHash = info.Origin.Hash
 	}
-	return nil
+	return held, nil
 }
 
 // writeLedger stores the entry of a version. The caller holds its lock.

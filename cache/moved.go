@@ -94,7 +94,7 @@ func (s *Store) Tagged(modPath string, commits map[string]string) ([]Move, error
 		if err != nil || !k.Immutable() || module.IsPseudoVersion(k.version) {
 			continue
 		}
-		known, err := s.ledger(k)
+		known, err := s.lockedLedger(k) // a torn entry is no reason for no alarm
 		if err != nil || known.OriginHash == "" {
 			continue
 		}

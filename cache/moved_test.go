@@ -291,6 +291,51 @@ func TestLedgerFindsTheCommit(t *testing.T) {
 	}
 }
 
+// tear leaves of a version's ledger what a loss of power may.
+func tear(t testing.TB, s *Store, v module.Version) {
+	t.Helper()
+	if err := os.Truncate(filepath.Join(s.Dir(), filepath.FromSlash(ledgerName(kindKey(t, v, Info)))), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A torn ledger hides no move of a tag, and does not make a private version one that the
+// database is to be asked about.
+func TestMovedUnderATornLedger(t *testing.T) {
+	s := open(t, t.TempDir())
+	if err := fillFrom(t, s, quoteV1, firstCommit, Info); err != nil {
+		t.Fatal(err)
+	}
+	tear(t, s, quoteV1)
+	if err := fillFrom(t, s, quoteV1, secondCommit, Mod); !errors.As(err, new(*MovedError)) {
+		t.Errorf("a .mod of another commit: got %v, want a MovedError", err)
+	}
+
+	s = open(t, t.TempDir())
+	if err := fillFrom(t, s, quoteV1, firstCommit, Info, Mod, Zip); err != nil {
+		t.Fatal(err)
+	}
+	tear(t, s, quoteV1)
+	news, err := s.Tagged(quoteV1.Path, map[string]string{"v1.0.0": secondCommit})
+	if err != nil || len(news) != 1 {
+		t.Errorf("Tagged = %v, %v; want one move", news, err)
+	}
+	wantMoves(t, s, "example.com/Quote@v1.0.0 1>2")
+	if m, err := s.VersionMeta(quoteV1); err != nil || m.Verdict != Exempt {
+		t.Errorf("VersionMeta = %+v, %v; want it exempt", m, err)
+	}
+	if got, err := s.Unverified(); err != nil || len(got) != 0 {
+		t.Errorf("Unverified = %v, %v; want none", got, err)
+	}
+	if err := put(s, Public, kindKey(t, quoteV1, Info), madeFrom(t, quoteV1, firstCommit)[Info], Meta{}); err != nil {
+		t.Fatal(err)
+	}
+	tear(t, s, quoteV1)
+	if m, err := s.VersionMeta(quoteV1); err != nil || m.Verdict != Unverified {
+		t.Errorf("with a public file: VersionMeta = %+v, %v; want it unverified", m, err)
+	}
+}
+
 func TestTaggedOnAFullDisk(t *testing.T) {
 	s := open(t, t.TempDir())
 	if err := fillFrom(t, s, quoteV1, firstCommit, Info, Mod, Zip); err != nil {
