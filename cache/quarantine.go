@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -58,14 +59,18 @@ func (d *Draft) quarantine(reason, want string) error {
 	q := d.store.note(d.key, reason)
 	q.Upstream, q.Got, q.Want = d.meta.Upstream, d.h1, want
 	if d.key.kind != Zip {
-		name = q.name() + ".bytes"
-		if err := d.store.disk.put(name, d.body); err != nil {
+		var err error
+		if name, err = d.store.disk.draft(d.body, time.Time{}, false); err != nil {
 			return err
 		}
 	} else if d.zip != nil {
 		d.zip.Close() // Windows does not move open files
 	}
-	return d.store.keep(q, name)
+	err := d.store.keep(q, name)
+	if err != nil && d.key.kind != Zip {
+		d.store.disk.remove(name) // that of a zip goes with the draft
+	}
+	return err
 }
 
 func (s *Store) note(k Key, reason string) Quarantine {
@@ -73,17 +78,18 @@ func (s *Store) note(k Key, reason string) Quarantine {
 	return Quarantine{Module: v.Path, Version: v.Version, Key: k.String(), Reason: reason, At: s.now()}
 }
 
-// keep moves a file into quarantine, with its note.
+// keep moves a file into quarantine, with its note. The note goes first: bytes without one
+// are then never those of a quarantine that is under way.
 func (s *Store) keep(q Quarantine, file string) error {
 	note, err := json.MarshalIndent(q, "", "\t")
 	if err != nil {
 		return err
 	}
-	if err := s.disk.place(file, q.name()+".bytes"); err != nil {
+	if err := s.disk.put(q.name()+".json", append(note, '\n')); err != nil {
 		return err
 	}
-	if err := s.disk.put(q.name()+".json", append(note, '\n')); err != nil {
-		s.disk.remove(q.name() + ".bytes") // without a note it would never be trimmed
+	if err := s.disk.place(file, q.name()+".bytes"); err != nil {
+		s.disk.remove(q.name() + ".json")
 		return err
 	}
 	return s.trimQuarantine()
@@ -111,6 +117,9 @@ func (s *Store) Quarantined() ([]Quarantine, error) {
 }
 
 func (s *Store) trimQuarantine() error {
+	if err := s.dropNoteless(); err != nil {
+		return err
+	}
 	notes, err := s.Quarantined()
 	if err != nil {
 		return err
@@ -127,6 +136,26 @@ func (s *Store) trimQuarantine() error {
 		}
 		if i >= quarantineNotes {
 			s.disk.remove(q.name()+".bytes", q.name()+".json")
+		}
+	}
+	return nil
+}
+
+// dropNoteless removes the bytes whose note was torn by a loss of power: by the notes
+// alone they would never be found.
+func (s *Store) dropNoteless() error {
+	files, err := fs.ReadDir(s.disk.root().FS(), quarantineDir)
+	if err != nil {
+		return fmt.Errorf("list quarantine: %w", err)
+	}
+	for _, file := range files {
+		name, ok := strings.CutSuffix(quarantineDir+"/"+file.Name(), ".bytes")
+		if !ok {
+			continue
+		}
+		note, _, err := s.disk.read(name + ".json")
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !json.Valid(note) { // else it can't be told
+			s.disk.remove(name+".bytes", name+".json")
 		}
 	}
 	return nil

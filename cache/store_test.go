@@ -638,6 +638,37 @@ func TestQuarantineIsBounded(t *testing.T) {
 	}
 }
 
+// What lost its note with the power goes: it would count for no bound.
+func TestQuarantineWithoutNotes(t *testing.T) {
+	s := open(t, t.TempDir())
+	folder := filepath.Join(s.Dir(), quarantineDir)
+	if err := os.Mkdir(folder, folderMode); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-24 * time.Hour)
+	for name, content := range map[string]string{"aa.bytes": "x", "aa.json": "", "bb.bytes": "x", "cc.bytes": "x", "cc.json": "{}\n"} {
+		name = filepath.Join(folder, name)
+		if err := errors.Join(os.WriteFile(name, []byte(content), fileMode), os.Chtimes(name, old, old)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, _ := s.Draft(Public, kindKey(t, quoteV1, Info))
+	if _, err := d.ReadFrom(strings.NewReader("x")); err != nil {
+		t.Fatal(err)
+	}
+	d.Quarantine(Meta{Upstream: "test"}, &ContradictionError{Key: d.Key(), Want: "h1:other"})
+	files := tree(t, folder)
+	for name := range files {
+		if strings.HasPrefix(name, "aa.") || strings.HasPrefix(name, "bb.") {
+			t.Errorf("left: %s", name)
+		}
+	}
+	if len(files) != 4 {
+		t.Errorf("%d files, want two notes with their bytes", len(files))
+	}
+	wantNoDrafts(t, s)
+}
+
 func TestFullDisk(t *testing.T) {
 	s := open(t, t.TempDir())
 	held := fillVersion(t, s, Public, quoteV1, Info, Mod, Zip)
