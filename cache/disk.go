@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -147,8 +148,9 @@ func (d *disk) sweep() {
 	for _, folder := range folders {
 		name := draftDir + "/" + folder.Name()
 		l := d.flock(name + "/lock")
-		if dead, err := l.TryLock(); err == nil && !dead {
-			continue
+		dead, err := l.TryLock()
+		if !dead && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+			continue // a lock that can't be tried, for want of descriptors say, may be held
 		}
 		unlockFile(l) // before the removal: Windows keeps open files
 		d.rescue(name)

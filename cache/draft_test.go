@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -353,7 +355,22 @@ func TestOpenSweepsDeadDraftsOnly(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	err := errors.Join(s.disk.root().WriteFile("drafts/3", nil, 0o600), s.disk.root().Mkdir("drafts/4-4", 0o700))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Nobody can tell of this one: its lock is a link to itself.
+	untold := os.Symlink("lock", filepath.Join(s.Dir(), "drafts", "4-4", "lock")) == nil
 	open(t, s.Dir())
+	if _, err := os.Lstat(filepath.Join(s.Dir(), "drafts", "4-4")); untold && err != nil {
+		t.Errorf("what may be in use is gone: %v", err)
+	}
+	if err := os.RemoveAll(filepath.Join(s.Dir(), "drafts", "4-4")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(filepath.Join(s.Dir(), "drafts", "3")); err == nil {
+		t.Error("a file among the folders is left")
+	}
 	for name := range tree(t, s.Dir()) {
 		if strings.HasPrefix(name, "drafts/1-1") || strings.HasPrefix(name, "drafts/2-2") {
 			t.Errorf("%s is left", name)
