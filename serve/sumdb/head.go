@@ -43,9 +43,14 @@ type head struct {
 	opened map[string]signedTree // notes whose signature was checked
 }
 
-// openedNotes bounds the notes that are known to be signed: a burst of lookups comes
-// with a few heads.
-const openedNotes = 128
+const (
+	// openedNotes bounds the notes that are known to be signed: a burst of lookups comes
+	// with a few heads.
+	openedNotes = 128
+	// headText is how long the text of a tree head may be, in bytes: it has about 80,
+	// and the format leaves room for more lines.
+	headText = 4 << 10
+)
 
 func newHead(stateDir string, root *os.Root, src source, log *slog.Logger) *head {
 	return &head{
@@ -60,7 +65,8 @@ type signedTree struct {
 	note []byte
 }
 
-// open verifies a signed tree head, once for the same one.
+// open verifies a signed tree head, once for the same one. Signatures by keys that we
+// don't know are dropped: who relays a head can add as many as it likes.
 func (h *head) open(msg []byte) (signedTree, error) {
 	h.openMu.Lock()
 	known, ok := h.opened[string(msg)]
@@ -72,17 +78,24 @@ func (h *head) open(msg []byte) (signedTree, error) {
 	if err != nil {
 		return signedTree{}, err
 	}
+	if len(n.Text) > headText {
+		return signedTree{}, fmt.Errorf("tree head of %d bytes, want at most %d", len(n.Text), headText)
+	}
 	tree, err := tlog.ParseTree([]byte(n.Text))
 	if err != nil {
 		return signedTree{}, err
 	}
-	opened := signedTree{tree, bytes.Clone(msg)}
+	bare, err := note.Sign(&note.Note{Text: n.Text, Sigs: n.Sigs})
+	if err != nil {
+		return signedTree{}, err
+	}
+	opened := signedTree{tree, bare}
 	h.openMu.Lock()
 	defer h.openMu.Unlock()
 	if len(h.opened) >= openedNotes {
 		clear(h.opened)
 	}
-	h.opened[string(msg)] = opened
+	h.opened[string(bare)] = opened
 	return opened, nil
 }
 
@@ -154,7 +167,7 @@ func (h *head) swap(old, next []byte) error {
 	h.now = to
 	// A full disk must not stop verification. The next process starts from the head
 	// that is on disk and verifies its way forward again.
-	if err := h.write(next); err != nil {
+	if err := h.write(to.note); err != nil {
 		h.log.Warn("tree head not kept", "err", err)
 	}
 	return nil

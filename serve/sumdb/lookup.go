@@ -1,6 +1,7 @@
 package sumdb
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -114,7 +115,7 @@ func (c *client) parse(name string, data []byte) (record, error) {
 	if err == nil && id >= stamp.tree.N {
 		err = fmt.Errorf("record %d with the head of a tree of %d", id, stamp.tree.N)
 	}
-	return record{id, text, stamp}, err
+	return record{id, bytes.Clone(text), stamp}, err // not the whole answer, however long
 }
 
 // format returns the record as it came.
