@@ -85,6 +85,9 @@ func (h *head) open(msg []byte) (signedTree, error) {
 	if err != nil {
 		return signedTree{}, err
 	}
+	if tree.N > maxRecords {
+		return signedTree{}, fmt.Errorf("tree head of %d records, want at most %d", tree.N, int64(maxRecords))
+	}
 	bare, err := note.Sign(&note.Note{Text: n.Text, Sigs: n.Sigs})
 	if err != nil {
 		return signedTree{}, err

@@ -8,6 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // TestPaddedHead has a relay add what it likes to a genuine head: none of it is kept, in
@@ -61,6 +64,37 @@ func TestPaddedHead(t *testing.T) {
 	for place, data := range places {
 		if bytes.Contains(data, []byte(name)) || len(data) == 0 && !strings.HasSuffix(place, "lock") {
 			t.Errorf("got %.300q in %.30q", data, place)
+		}
+	}
+}
+
+// TestHugeHead refuses signed heads that would keep us busy for ever.
+func TestHugeHead(t *testing.T) {
+	db := newTestDB(t, "sum.example.com")
+	signer, err := note.NewSigner(db.skey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newSetup(t, db).open(t).main.head
+	for _, tc := range []struct {
+		name, more string
+		size       int64
+		want       bool
+	}{
+		{"as large as may be", "", maxRecords, true},
+		{"too large", "", maxRecords + 1, false},
+		{"where tlog never ends", "", 1 << 62, false},
+		{"largest number", "", 1<<63 - 1, false},
+		{"a line more", "since: today\n", 300, true},
+		{"a long text", strings.Repeat("since: today\n", 1000), 300, false},
+	} {
+		text := string(tlog.FormatTree(tlog.Tree{N: tc.size})) + tc.more
+		msg, err := note.Sign(&note.Note{Text: text}, signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.open(msg); (err == nil) != tc.want {
+			t.Errorf("%s: got %v, want taken %v", tc.name, err, tc.want)
 		}
 	}
 }

@@ -11,11 +11,13 @@ import (
 )
 
 const (
-	// topLevel is the highest level that a tile can have: a tree has fewer than 2^63
-	// records, and a level is 8 bits of that.
-	topLevel = 63 / tileHeight
+	// maxRecords is how many records a tree may have. Package tlog has no limit and goes
+	// round for ever near 2^62; an index of its hashes is twice a record's.
+	maxRecords = 1 << 55
+	// topLevel is the highest level that a tile can have: a level is 8 bits.
+	topLevel = 55 / tileHeight
 	// farTile is beyond the last tile of any tree.
-	farTile = 1 << (63 - tileHeight)
+	farTile = maxRecords >> tileHeight
 )
 
 // widthIn returns how much of the tile at t's place a tree of size n fills, at most
