@@ -1,7 +1,10 @@
 package sumdb
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -63,8 +66,9 @@ func (d *Database) newClient(src source, r *reach) (*client, error) {
 		tiles:   map[tileErrand]*tileFlight{},
 		moves:   map[moveErrand]*move{},
 	}
-	if msg, err := state.ReadFile(forkFile); err == nil {
-		c.fork = string(msg)
+	if msg, err := state.ReadFile(forkFile); !errors.Is(err, fs.ErrNotExist) {
+		// It is there: a full disk or a power cut may have taken what it says.
+		c.fork = cmp.Or(string(msg), "seen before; what it was is lost")
 	}
 	return c, nil
 }
@@ -155,7 +159,11 @@ func (c *client) setFork(msg string) {
 	if !first {
 		return
 	}
-	err := c.state.WriteFile(forkFile, []byte(msg), 0o600)
+	err := writeDurably(c.state, forkFile, []byte(msg))
+	if err != nil {
+		// A full disk often takes an empty file, which says enough.
+		err = errors.Join(err, c.state.WriteFile(forkFile, []byte(msg), 0o600))
+	}
 	c.log.Error("checksum database contradicts itself", "kept", c.forkPath(), "err", err)
 }
 

@@ -170,17 +170,18 @@ func (h *head) swap(old, next []byte) error {
 	h.now = to
 	// A full disk must not stop verification. The next process starts from the head
 	// that is on disk and verifies its way forward again.
-	if err := h.write(to.note); err != nil {
+	if err := writeDurably(h.root, headFile, to.note); err != nil {
 		h.log.Warn("tree head not kept", "err", err)
 	}
 	return nil
 }
 
-// write replaces the file durably: a head that a client has seen should survive a
-// power cut, or a database could fork unseen.
-func (h *head) write(msg []byte) error {
-	const temp = headFile + ".new" // one writer at a time, under the lock
-	f, err := h.root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+// writeDurably replaces a file of a database's state: a head that a client has seen
+// should survive a power cut, or a database could fork unseen. There is one writer at a
+// time: of the head under its lock, of a fork once.
+func writeDurably(root *os.Root, file string, msg []byte) error {
+	temp := file + ".new"
+	f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
@@ -189,7 +190,7 @@ func (h *head) write(msg []byte) error {
 	if err != nil {
 		return err
 	}
-	return h.root.Rename(temp, headFile)
+	return root.Rename(temp, file)
 }
 
 // damagedError is a head file that nobody has signed. Starting afresh would forget

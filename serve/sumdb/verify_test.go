@@ -397,6 +397,47 @@ func TestFork(t *testing.T) {
 	}
 }
 
+// TestForkKept does not forget a fork whatever has become of the file that says so.
+func TestForkKept(t *testing.T) {
+	db := newTestDB(t, "sum.example.com")
+	for _, tc := range []struct {
+		name string
+		kept func(file string) error
+		want bool
+	}{
+		{"none", func(string) error { return nil }, false},
+		{"empty", func(file string) error { return os.WriteFile(file, nil, 0o600) }, true},
+		{"torn", func(file string) error { return os.WriteFile(file, []byte("old he"), 0o600) }, true},
+		{"unreadable", func(file string) error { return os.Mkdir(file, 0o700) }, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newSetup(t, db)
+			folder := filepath.Join(s.StateDir, db.name)
+			if err := errors.Join(os.MkdirAll(folder, 0o700), tc.kept(filepath.Join(folder, forkFile))); err != nil {
+				t.Fatal(err)
+			}
+			d := s.open(t)
+			if got := d.Status().Fork != ""; got != tc.want {
+				t.Errorf("got status %+v, want a fork %v", d.Status(), tc.want)
+			}
+			if err := newUser(db, d).lookup(mod(1)); (err != nil) != tc.want {
+				t.Errorf("got %v from the relay, want a fork %v", err, tc.want)
+			}
+		})
+	}
+	// The disk takes no new file in place of the old one, only that one by itself.
+	s := newSetup(t, db)
+	d := s.open(t)
+	if err := os.Mkdir(filepath.Join(s.StateDir, db.name, forkFile+".new"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d.main.setFork("two histories")
+	d.Close()
+	if got := s.open(t).Status().Fork; !strings.Contains(got, "two histories") {
+		t.Errorf("full disk: got fork %q", got)
+	}
+}
+
 // TestForkByLatest is a fork that shows when a user knows a newer head than we do.
 func TestForkByLatest(t *testing.T) {
 	db := newTestDB(t, "sum.example.com")
