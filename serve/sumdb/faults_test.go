@@ -250,6 +250,40 @@ func TestDue(t *testing.T) {
 	})
 }
 
+// TestRecheckRefused goes on when all refuse to tell one version, which may be for ever.
+func TestRecheckRefused(t *testing.T) {
+	const n = 40
+	for _, code := range []int{403, 451, 500} {
+		db := newBigDB(t, n)
+		away := newSetup(t, newTestDB(t, "sum.example.com"))
+		away.cut()
+		store := newStore(t)
+		offline := away.open(t)
+		for i := range n {
+			if got, err := pull(t, offline, store, mod(i), testMod(mod(i).Path)); got != cache.Unverified {
+				t.Fatalf("got %q, %v", got, err)
+			}
+		}
+		refused, _ := lookupName(mod(0))
+		db.trip = 100 * time.Millisecond
+		db.fault = func(_ context.Context, path string) error {
+			if path == refused {
+				return status(code)("")
+			}
+			return nil
+		}
+		inBubble(t, db, func(t *testing.T, d *Database) {
+			checked, err := d.Recheck(t.Context(), store)
+			if checked != n-1 || err == nil || !strings.Contains(err.Error(), fmt.Sprint(code)) {
+				t.Errorf("got %d checked, %v, want %d and what was refused", checked, err, n-1)
+			}
+			if left, err := store.Unverified(); len(left) != 1 || left[0] != mod(0) {
+				t.Errorf("got %v left, %v, want %v", left, err, mod(0))
+			}
+		})
+	}
+}
+
 // TestRecheckWidth looks versions up several at a time.
 func TestRecheckWidth(t *testing.T) {
 	const n = 40

@@ -94,7 +94,8 @@ func (d *Database) owe(err error) {
 
 // Recheck looks up what was stored while the database was out of reach. What it
 // contradicts is evicted. It ends early, with an error, if the database still is; an
-// answer that does not verify is an error too, and does not keep it from the others.
+// answer that does not verify, or is a refusal, is an error too, and does not keep it
+// from the others.
 // What is exempt by now stays unverified: the pattern that exempts it may go again.
 func (d *Database) Recheck(ctx context.Context, store *cache.Store) (checked int, err error) {
 	defer func() { d.due.settle(err) }()
@@ -114,10 +115,15 @@ func (d *Database) Recheck(ctx context.Context, store *cache.Store) (checked int
 		group.Go(func() error { // ends with the lookup's limits
 			settled, err := d.recheck(each, store, mod)
 			var wrong *badDataError
-			if errors.As(err, &wrong) {
-				mu.Lock()
-				defer mu.Unlock()
+			var none *reachError
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case errors.As(err, &wrong):
 				bad = errors.Join(bad, err)
+				return nil
+			case errors.As(err, &none) && none.answered:
+				bad = cmpErr(bad, err) // the others may say the same of each
 				return nil
 			}
 			if settled {
