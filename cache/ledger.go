@@ -43,26 +43,31 @@ func (s *Store) VersionMeta(v module.Version) (Meta, error) {
 	return s.lockedLedger(k)
 }
 
-// SetVerdict notes what the checksum database said about a version that is known.
-func (s *Store) SetVerdict(v module.Version, verdict Verdict) error {
+// SetVerdict notes what the checksum database said about a version that is known, and
+// reports whether it has. The verdict is on the hashes in judged, from
+// [Store.VersionMeta]: if others have come since, nothing is noted.
+func (s *Store) SetVerdict(v module.Version, judged Meta, verdict Verdict) (bool, error) {
 	k, err := versionKey(v)
 	if err != nil {
-		return err
+		return false, err
 	}
 	unlock, err := s.lock(k.modPath)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer unlock()
 	m, err := s.lockedLedger(k)
 	if err != nil {
-		return fmt.Errorf("set verdict of %s: %w", v, err)
+		return false, fmt.Errorf("set verdict of %s: %w", v, err)
+	}
+	if m.H1 != judged.H1 || m.GoModH1 != judged.GoModH1 {
+		return false, nil
 	}
 	m.Verdict = verdict
 	if err := s.writeLedger(k, m); err != nil {
-		return fmt.Errorf("set verdict of %s: %w", v, err)
+		return false, fmt.Errorf("set verdict of %s: %w", v, err)
 	}
-	return nil
+	return true, nil
 }
 
 // Unverified returns the versions whose check is still to come.

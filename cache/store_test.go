@@ -407,19 +407,25 @@ func TestVerdicts(t *testing.T) {
 	want("", false)
 	commit(Mod, Verified)
 	want(Verified, false)
+	withoutZip, _ := s.VersionMeta(quoteV1)
 	commit(Zip, Unverified)
 	want(Unverified, true)
 	commit(Mod, Verified) // says nothing about the zip
 	want(Unverified, true)
-	if err := s.SetVerdict(quoteV1, Verified); err != nil {
-		t.Fatal(err)
+	whole, _ := s.VersionMeta(quoteV1)
+	set := func(judged Meta, verdict Verdict, want bool) {
+		t.Helper()
+		if got, err := s.SetVerdict(quoteV1, judged, verdict); got != want || err != nil {
+			t.Errorf("SetVerdict: got %v, %v; want %v", got, err, want)
+		}
 	}
-	want(Verified, false)
-	if err := s.SetVerdict(quoteV1, Unverified); err != nil {
-		t.Fatal(err)
-	}
+	set(withoutZip, Verified, false) // nobody has compared the zip
 	want(Unverified, true)
-	if err := s.SetVerdict(module.Version{Path: "example.com/no", Version: "v1.0.0"}, Verified); !errors.Is(err, fs.ErrNotExist) {
+	set(whole, Verified, true)
+	want(Verified, false)
+	set(whole, Unverified, true)
+	want(Unverified, true)
+	if _, err := s.SetVerdict(module.Version{Path: "example.com/no", Version: "v1.0.0"}, Meta{}, Verified); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("SetVerdict of an unknown version: %v", err)
 	}
 }
@@ -545,8 +551,12 @@ func TestEvict(t *testing.T) {
 		read(t, s, Public, kindKey(t, quoteV1, Mod))
 		read(t, s, Public, kindKey(t, quoteV1, Zip))
 	}
-	if err := s.SetVerdict(quoteV1, Unverified); err != nil {
+	meta, err := s.VersionMeta(quoteV1)
+	if err != nil {
 		t.Fatal(err)
+	}
+	if set, err := s.SetVerdict(quoteV1, meta, Unverified); !set || err != nil {
+		t.Fatalf("got verdict set %v, %v", set, err)
 	}
 	if err := s.Evict(quoteV1, "the database has another hash"); err != nil {
 		t.Fatal(err)

@@ -173,5 +173,5 @@ func (d *Database) recheck(ctx context.Context, store *cache.Store, mod module.V
 			return true, store.Evict(mod, reason)
 		}
 	}
-	return true, store.SetVerdict(mod, cache.Verified)
+	return store.SetVerdict(mod, meta, cache.Verified)
 }
