@@ -139,7 +139,7 @@ func (c *client) include(ctx context.Context, rec record, fresh bool) error {
 			return err
 		}
 		at, stepErr := step.wait(ctx)
-		if err := cmpErr(stepErr, err); err != nil {
+		if err := cmpErr(c.missing(stepErr), err); err != nil {
 			return err
 		}
 		if at.tree == to.tree {
@@ -157,12 +157,17 @@ func (c *client) contains(ctx context.Context, tree tlog.Tree, rec record, fresh
 		hashes, err = r.ReadHashes([]int64{tlog.StoredHashIndex(0, rec.id)})
 		return err
 	})
-	if errors.Is(err, fs.ErrNotExist) {
-		// A missing tile is no missing module.
-		return &reachError{db: c.name, texts: []string{err.Error()}, answered: true}
-	}
 	if err == nil && hashes[0] != tlog.RecordHash(rec.text) {
 		err = &badDataError{c.name, fmt.Errorf("record %d is not the one in the tree", rec.id)}
+	}
+	return c.missing(err)
+}
+
+// missing returns the error of a proof as one of a lookup: a missing tile is no missing
+// module.
+func (c *client) missing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &reachError{db: c.name, texts: []string{err.Error()}, answered: true}
 	}
 	return err
 }

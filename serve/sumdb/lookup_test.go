@@ -3,6 +3,7 @@ package sumdb
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"strings"
 	"sync"
 	"testing"
@@ -149,6 +150,44 @@ func TestForkedRecord(t *testing.T) {
 			t.Errorf("got %q, %v and %+v, want a fork", rec.text, err, d.Status())
 		}
 	})
+}
+
+// TestMissingTile is no missing module, whether the record's proof or only the head's step
+// needs the tile.
+func TestMissingTile(t *testing.T) {
+	const held = bigSize - 100
+	for name, tile := range map[string]tlog.Tile{
+		"of the record": {H: 8, L: 0, N: (bigSize - 1) >> 8, W: (bigSize-1)&255 + 1},
+		"of the step":   {H: 8, L: 0, N: held >> 8, W: 256},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := newBigDB(t, 2)
+			id := db.ids[mod(1)]
+			db.ids[mod(1)], db.records[bigSize-1] = bigSize-1, db.records[id]
+			delete(db.records, id)
+			db.sorted = []int64{db.ids[mod(0)], bigSize - 1}
+			db.stamp = func(int64) int64 { return held }
+			inBubble(t, db, func(t *testing.T, d *Database) {
+				d.main.reach.proxies, d.main.reach.direct = func() []Remote { return nil }, []Remote{db}
+				db.burst(t, d, 0, 1, 1)
+				synctest.Wait()
+				db.stamp = func(int64) int64 { return bigSize }
+				db.fault = func(_ context.Context, path string) error {
+					full := tile
+					full.W = 256
+					if path == tile.Path() || path == full.Path() {
+						return status(404)("")
+					}
+					return nil
+				}
+				_, err := d.main.lookupCtx(t.Context(), mod(1), true)
+				var none *reachError
+				if !errors.As(err, &none) || !none.answered || errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("got %v, want an error of reach", err)
+				}
+			})
+		})
+	}
 }
 
 // TestAuditMoves lets the head keep up with the database, once a burst.
