@@ -19,6 +19,7 @@ type faults struct {
 	db       string
 	texts    []string
 	absent   error // the first "not found"
+	own      bool  // the database itself said so, not only a relay
 	answered bool  // some remote gave an answer, if not a good one
 	passing  bool  // some remote may give a good one when asked again
 }
@@ -32,6 +33,8 @@ func (f *faults) add(res result) {
 		if f.absent == nil {
 			f.absent = res.err
 		}
+		f.own = f.own || !res.from.relay
+		f.answered = true
 	case errors.As(res.err, &status), errors.Is(res.err, errBadAnswer):
 		f.answered = true
 	}
@@ -41,8 +44,10 @@ func (f *faults) add(res result) {
 	}
 }
 
+// err returns "not found" only if the database itself said so: a relay's word alone may
+// be one about itself.
 func (f *faults) err() error {
-	if f.absent != nil {
+	if f.own {
 		return f.absent
 	}
 	return &reachError{db: f.db, texts: f.texts, answered: f.answered, passing: f.passing}

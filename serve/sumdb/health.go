@@ -71,13 +71,14 @@ func (r *reach) candidates() (order, dark []candidate, limit *silenceError) {
 // sits reports whether a remote is on the bench. r.mu is held.
 func (r *reach) sits(h *health) bool { return r.now().Before(h.until) }
 
-// present drops the candidates that are on the bench.
-func (r *reach) present(all []candidate) []candidate {
+// present drops the candidates that are on the bench, of the relays alone if the
+// database's own word is still wanted.
+func (r *reach) present(all []candidate, own bool) []candidate {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var present []candidate
 	for _, c := range all {
-		if !r.sits(c.health) {
+		if !r.sits(c.health) || !c.relay && !own {
 			present = append(present, c)
 		}
 	}
@@ -94,11 +95,12 @@ func (r *reach) watch(c candidate) chan struct{} {
 	return c.benched
 }
 
-// silent notes that a candidate has not answered in time.
-func (r *reach) silent(c candidate) {
+// silent notes that a candidate has not answered in time. One that never has may always
+// be as slow: unless it is a pattern, or there is another to prefer, that is no silence.
+func (r *reach) silent(c candidate, sure bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.strike(c.health) {
+	if r.strike(c.health) && (sure || !c.answered.IsZero()) {
 		r.bench(c.health)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +31,9 @@ const (
 	// probeLimit ends the question whether a remote relays the database: it answers
 	// that itself.
 	probeLimit = 10 * time.Second
+	// fairTime is how long the database itself may take to know what a relay does not: as
+	// long as a commit waits.
+	fairTime = verifyPatience
 	// darkFor is how long a remote is not asked at all after it let us wait in vain:
 	// every lookup of a build would wait for it anew.
 	darkFor = 30 * time.Second
@@ -89,8 +93,8 @@ type result struct {
 }
 
 // fetch asks the remotes for a path such as "tile/8/0/000" until one gives an answer
-// that accept takes. from names the remote. The error Is fs.ErrNotExist if a remote
-// said so and none knew better.
+// that accept takes. from names the remote. The error Is fs.ErrNotExist if the database
+// itself said so and no relay knew better.
 //
 // The go command gives up all of its work for one lookup that fails, so this one asks
 // again as long as there is progress: see [reach.again].
@@ -138,6 +142,16 @@ func (r *reach) again(err error, began time.Time) time.Duration {
 		return 0
 	}
 	return left
+}
+
+// ownAlive reports whether the database itself has answered of late.
+func (r *reach) ownAlive() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.direct, func(own Remote) bool {
+		h := r.health[own.Name()]
+		return h != nil && !h.answered.IsZero() && r.now().Sub(h.answered) < aliveFor+r.persist
+	})
 }
 
 // attempt asks one remote. It ends with ctx, also if nobody takes its result.

@@ -107,8 +107,11 @@ func TestFetchOrder(t *testing.T) {
 		{name: "as slow as the default database for an unknown version", direct: []*fakeRemote{{name: "d", after: time.Minute}}, first: "d", second: "d", wait: time.Minute, again: time.Minute},
 		{name: "all black-holed", proxies: []*fakeRemote{never("p1")}, direct: []*fakeRemote{never("d")}, wait: answerLimit, again: probeLimit, fails: "p1: no answer in"},
 		{name: "none takes a connection", direct: []*fakeRemote{{name: "d", do: unreachable}}, fails: "no host nowhere"},
+		{name: "no such record, says the slow database", direct: []*fakeRemote{{name: "d", after: 3 * time.Second, do: status(404)}}, wait: 3 * time.Second, again: 3 * time.Second, fails: "404"},
 		{name: "no such record, and a second says so", proxies: []*fakeRemote{{name: "p1", do: notFoundBelow}}, direct: []*fakeRemote{{name: "d", do: status(410)}}, fails: "404"},
-		{name: "no such record, and the second is black-holed", proxies: []*fakeRemote{{name: "p1", do: notFoundBelow}}, direct: []*fakeRemote{never("d")}, wait: hedgeAfter, fails: "404"},
+		// The database's own word is waited for, once for as long as a commit waits: it was
+		// as long as a hedge, and then the relay's word was taken for it.
+		{name: "no such record, and the second is black-holed", proxies: []*fakeRemote{{name: "p1", do: notFoundBelow}}, direct: []*fakeRemote{never("d")}, wait: fairTime, fails: "404"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -131,6 +134,68 @@ func TestFetchOrder(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRelayHasNone is a relay that does not have what the database may have: its word
+// settles nothing.
+func TestRelayHasNone(t *testing.T) {
+	unreachable := func(string) error { return noSuchHost() }
+	for _, tc := range []struct {
+		name   string
+		direct []*fakeRemote
+		absent bool
+		from   string
+		wait   time.Duration // of each question
+		next   time.Duration // of the second, if not the same
+	}{
+		{"database at once", []*fakeRemote{{name: "d"}}, false, "d", 0, 0},
+		{"slow database", []*fakeRemote{{name: "d", after: 3 * time.Second}}, false, "d", 3 * time.Second, 3 * time.Second},
+		{"slower database", []*fakeRemote{{name: "d", after: 9 * time.Second}}, false, "d", 9 * time.Second, 9 * time.Second},
+		{"address in GOSUMDB black-holed", []*fakeRemote{never("url"), {name: "d", after: 3 * time.Second}}, false, "d", 5 * time.Second, 3 * time.Second},
+		{"database has none", []*fakeRemote{{name: "d", after: 3 * time.Second, do: status(410)}}, true, "", 3 * time.Second, 3 * time.Second},
+		{"database away", []*fakeRemote{{name: "d", do: unreachable}}, false, "", 0, 0},
+		{"database refuses", []*fakeRemote{{name: "d", do: status(403)}}, false, "", 0, 0},
+		{"database black-holed", []*fakeRemote{never("d")}, false, "", fairTime, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newReach(t, []*fakeRemote{{name: "p", do: notFoundBelow}}, tc.direct)
+				for i, wait := range []time.Duration{tc.wait, tc.next} {
+					from, took, err := ask(r)
+					if from != tc.from || took != wait || errors.Is(err, fs.ErrNotExist) != tc.absent {
+						t.Errorf("question %d: got %q after %v, %v, want %q after %v, absent %v", i+1, from, took, err, tc.from, wait, tc.absent)
+					}
+					var none *reachError
+					if tc.from == "" && !tc.absent && (!errors.As(err, &none) || !none.answered) {
+						t.Errorf("question %d: got %v, want an error of reach", i+1, err)
+					}
+					synctest.Wait()
+				}
+			})
+		})
+	}
+}
+
+// TestRelayHasNoneBurst has a question begin while the database keeps others waiting.
+func TestRelayHasNoneBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &fakeRemote{name: "d", after: 3 * time.Second}
+		r := newReach(t, []*fakeRemote{{name: "p", do: notFoundBelow}}, []*fakeRemote{d})
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() {
+				time.Sleep(time.Duration(i) * 500 * time.Millisecond) // the bubble's clock
+				if from, took, err := ask(r); from != "d" || took > d.after {
+					t.Errorf("question %d: got %q after %v, %v", i, from, took, err)
+				}
+			})
+		}
+		time.Sleep(hedgeAfter + time.Millisecond)
+		if r.down() {
+			t.Error("down though nobody has asked twice")
+		}
+		wg.Wait()
+	})
 }
 
 func noSuchHost() error {

@@ -3,6 +3,7 @@ package sumdb
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"slices"
 	"time"
 
@@ -31,15 +32,18 @@ func (r *reach) round(ctx context.Context, path string, accept func([]byte) erro
 	defer q.hedge.Stop()
 	for {
 		if q.faults.absent != nil {
-			// One remote knows that it is not there; the silence of others adds nothing.
-			q.todo, q.asked = r.present(q.todo), r.present(q.asked)
+			// One remote knows that it is not there; the silence of others adds nothing. Only
+			// the database's own does: a relay need not have what is new.
+			q.todo, q.asked = r.present(q.todo, q.faults.own), r.present(q.asked, q.faults.own)
+			if q.fair == nil {
+				q.fair = time.After(fairTime)
+			}
 		}
 		if cause := context.Cause(ctx); cause != nil && cause != error(limit) {
 			return nil, "", cause // nobody waits any more, which says nothing about the remotes
 		}
 		if len(q.asked) == 0 && len(q.todo) == 0 {
-			r.setLost(q.faults.absent == nil)
-			return nil, "", q.faults.err()
+			return nil, "", r.conclude(&q.faults)
 		}
 		if len(q.asked) == 0 {
 			q.next(ctx)
@@ -59,6 +63,9 @@ func (r *reach) round(ctx context.Context, path string, accept func([]byte) erro
 		case <-q.watch:
 			q.watch = nil
 			q.next(ctx)
+		case <-q.fair:
+			r.giveUp(&q.faults, q.asked, &silenceError{fairTime})
+			q.asked, q.todo = nil, nil
 		case <-ctx.Done():
 			r.giveUp(&q.faults, q.asked, context.Cause(ctx))
 			q.asked, q.todo = nil, nil
@@ -75,6 +82,7 @@ type round struct {
 	failed  []candidate   // may answer yet, see [reach.mayPass]
 	watch   chan struct{} // closed when another question benches the last asked
 	results chan result
+	fair    <-chan time.Time // set when a relay says that it is not there
 	hedge   *time.Timer
 	soon    time.Duration // the last pause of nextOrSoon
 	faults  faults
@@ -109,7 +117,7 @@ func (q *round) nextOrAgain(ctx context.Context) {
 		return
 	}
 	if q.soon == 0 {
-		q.r.silent(q.asked[len(q.asked)-1])
+		q.r.silent(q.asked[len(q.asked)-1], len(q.todo) > 0 || len(q.asked) > 1)
 	}
 	switch {
 	case len(q.todo) > 0:
@@ -129,15 +137,27 @@ func (q *round) ask(ctx context.Context, c candidate) {
 }
 
 // answered takes one question to the remote off those that have not, or all of them if
-// it takes no connection or has been silent for as long as it may.
+// it knows of none, takes no connection or has been silent for as long as it may.
 func (q *round) answered(res result) {
 	same := func(c candidate) bool { return c.health == res.from.health }
 	var silence *silenceError
-	if upstream.Unreachable(res.err) || errors.As(res.err, &silence) {
+	if errors.Is(res.err, fs.ErrNotExist) || upstream.Unreachable(res.err) || errors.As(res.err, &silence) {
 		q.asked = slices.DeleteFunc(q.asked, same)
 	} else if i := slices.IndexFunc(q.asked, same); i >= 0 {
 		q.asked = slices.Delete(q.asked, i, i+1)
 	}
+}
+
+// conclude ends a round without a good answer.
+func (r *reach) conclude(f *faults) error {
+	r.setLost(f.absent == nil)
+	if f.absent != nil && !f.own {
+		// Relays answer, so asking again would hold up this question alone: it is done only
+		// for a database that was there of late.
+		f.passing = f.passing && r.ownAlive()
+		r.knock()
+	}
+	return f.err()
 }
 
 // faultsOf begins the faults of one question with the remotes it is not put to.
