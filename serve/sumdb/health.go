@@ -25,6 +25,7 @@ type health struct {
 	benched     chan struct{} // closed when the remote is benched, renewed when it answers
 	until       time.Time     // end of the bench
 	dark        time.Time     // when it is asked again, after it let us wait in vain
+	doubted     time.Time     // until when it is asked if nobody else answers
 	answered    time.Time     // when it last answered anything
 	strikes     int           // faults since answered
 	relays      bool          // what it said to /supported
@@ -32,9 +33,10 @@ type health struct {
 }
 
 // candidates returns whom to ask, in order: the proxies, the address in GOSUMDB, the
-// database itself; those on the bench come last, the dark ones not at all. limit is how
-// long to ask, and the cause when that is over.
-func (r *reach) candidates() (order, dark []candidate, limit *silenceError) {
+// database itself; those on the bench come last. The doubted are for when those do not
+// answer, the dark are not asked at all. limit is how long to ask, and the cause when
+// that is over.
+func (r *reach) candidates() (order, doubted, dark []candidate, limit *silenceError) {
 	var benched []candidate
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -47,6 +49,10 @@ func (r *reach) candidates() (order, dark []candidate, limit *silenceError) {
 		c := candidate{remote, relay, h}
 		if r.now().Before(h.dark) {
 			dark = append(dark, c)
+			return
+		}
+		if relay && r.now().Before(h.doubted) {
+			doubted = append(doubted, c)
 			return
 		}
 		if r.sits(h) {
@@ -63,9 +69,9 @@ func (r *reach) candidates() (order, dark []candidate, limit *silenceError) {
 		add(direct, false)
 	}
 	if len(order) == 0 {
-		return benched, dark, &silenceError{benchedLimit}
+		return benched, doubted, dark, &silenceError{benchedLimit}
 	}
-	return append(order, benched...), dark, &silenceError{answerLimit}
+	return append(order, benched...), doubted, dark, &silenceError{answerLimit}
 }
 
 // sits reports whether a remote is on the bench. r.mu is held.
@@ -120,27 +126,6 @@ func (r *reach) strike(h *health) bool {
 	h.strikes++
 	quiet := r.now().Sub(h.answered)
 	return quiet > aliveFor || h.strikes >= strikesOut && quiet > strikeTime
-}
-
-// distrust benches the remotes, by name, that gave answers which do not fit together.
-// Who lied is not known; where proxies had a part in it the database itself is not
-// suspected.
-func (r *reach) distrust(from map[string]bool) {
-	own := map[string]bool{}
-	for _, direct := range r.direct {
-		own[direct.Name()] = from[direct.Name()]
-		delete(from, direct.Name())
-	}
-	if len(from) == 0 {
-		from = own
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for name, gave := range from {
-		if h := r.health[name]; h != nil && gave {
-			r.bench(h)
-		}
-	}
 }
 
 // bench makes the remote the last to be asked for a while. r.mu is held.
@@ -234,10 +219,10 @@ func (r *reach) down() bool {
 	if r.offline {
 		return true
 	}
-	order, _, _ := r.candidates()
+	order, doubted, _, _ := r.candidates()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, c := range order {
+	for _, c := range append(order, doubted...) {
 		if !r.sits(c.health) || !c.answered.IsZero() && c.strikes < strikesOut {
 			return false
 		}
@@ -248,7 +233,7 @@ func (r *reach) down() bool {
 // knock asks those who are benched or dark whether they are back, at most once in
 // [knockEvery], so that nobody who waits for an answer has to find out.
 func (r *reach) knock() {
-	order, dark, _ := r.candidates()
+	order, _, dark, _ := r.candidates()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.offline || r.now().Sub(r.knocked) < knockEvery {

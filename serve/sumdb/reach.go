@@ -73,6 +73,7 @@ type reach struct {
 	// who give none were last asked.
 	progress, knocked time.Time
 	hopeless          bool // one has waited for progress in vain since there was any
+	doubts            int  // see era
 }
 
 // candidate is a remote to ask, and how.

@@ -17,7 +17,7 @@ const soonAfter = 100 * time.Millisecond
 // [hedgeAfter]; the first good answer wins. One that is silent and has no next is asked
 // again beside its first question, which may have been lost.
 func (r *reach) round(ctx context.Context, path string, accept func([]byte) error) (data []byte, from string, err error) {
-	todo, dark, limit := r.candidates()
+	todo, doubted, dark, limit := r.candidates()
 	if len(todo) == 0 {
 		r.knock()
 	}
@@ -25,7 +25,7 @@ func (r *reach) round(ctx context.Context, path string, accept func([]byte) erro
 	defer cancel() // ends the attempts that were slower
 	defer context.AfterFunc(r.ctx, cancel)()
 	q := &round{
-		r: r, path: path, todo: todo, results: make(chan result),
+		r: r, path: path, todo: todo, doubted: doubted, results: make(chan result),
 		hedge:  time.NewTimer(hedgeAfter),
 		faults: r.faultsOf(dark),
 	}
@@ -34,10 +34,13 @@ func (r *reach) round(ctx context.Context, path string, accept func([]byte) erro
 		if q.faults.absent != nil {
 			// One remote knows that it is not there; the silence of others adds nothing. Only
 			// the database's own does: a relay need not have what is new.
-			q.todo, q.asked = r.present(q.todo, q.faults.own), r.present(q.asked, q.faults.own)
+			q.todo, q.asked, q.doubted = r.present(q.todo, q.faults.own), r.present(q.asked, q.faults.own), nil
 			if q.fair == nil {
 				q.fair = time.After(fairTime)
 			}
+		}
+		if len(q.todo) == 0 && len(q.asked) == 0 {
+			q.todo, q.doubted = q.doubted, nil
 		}
 		if cause := context.Cause(ctx); cause != nil && cause != error(limit) {
 			return nil, "", cause // nobody waits any more, which says nothing about the remotes
@@ -65,10 +68,10 @@ func (r *reach) round(ctx context.Context, path string, accept func([]byte) erro
 			q.next(ctx)
 		case <-q.fair:
 			r.giveUp(&q.faults, q.asked, &silenceError{fairTime})
-			q.asked, q.todo = nil, nil
+			q.asked, q.todo = nil, nil // nor is any doubted, see above
 		case <-ctx.Done():
 			r.giveUp(&q.faults, q.asked, context.Cause(ctx))
-			q.asked, q.todo = nil, nil
+			q.asked, q.todo, q.doubted = nil, nil, nil
 		}
 	}
 }
@@ -78,6 +81,7 @@ type round struct {
 	r       *reach
 	path    string
 	todo    []candidate   // not asked yet
+	doubted []candidate   // to ask when all others have failed, or are silent for long
 	asked   []candidate   // have not answered yet; some twice
 	failed  []candidate   // may answer yet, see [reach.mayPass]
 	watch   chan struct{} // closed when another question benches the last asked
@@ -112,6 +116,11 @@ func (q *round) nextOrSoon(ctx context.Context, res result) {
 
 // nextOrAgain asks the next remote, or one that failed, or one that is silent.
 func (q *round) nextOrAgain(ctx context.Context) {
+	if len(q.todo) == 0 && len(q.asked) >= extraAsks && len(q.doubted) > 0 {
+		// The others may answer yet, but no other question waits for that.
+		q.r.giveUp(&q.faults, q.asked, &silenceError{hedgeAfter << (extraAsks - 1)})
+		q.todo, q.doubted = q.doubted, nil
+	}
 	if len(q.todo) == 0 && len(q.asked) > extraAsks {
 		q.hedge.Reset(hedgeAfter) // one of them may fail before
 		return

@@ -102,6 +102,7 @@ type tileReader struct {
 	ctx   context.Context // a reader serves one proof
 	c     *client
 	fresh bool // read nothing from our copy
+	era   int  // join no fetch from before somebody fell into doubt
 
 	mu      sync.Mutex
 	from    map[string]bool    // remotes that gave tiles
@@ -112,7 +113,7 @@ type tileReader struct {
 
 func (c *client) newTileReader(ctx context.Context, fresh bool) *tileReader {
 	return &tileReader{
-		ctx: ctx, c: c, fresh: fresh,
+		ctx: ctx, c: c, fresh: fresh, era: c.reach.era(),
 		from: map[string]bool{}, fetched: map[tlog.Tile]bool{}, joined: map[tileErrand]*tileFlight{},
 	}
 }
@@ -138,7 +139,7 @@ func (r *tileReader) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 }
 
 func (r *tileReader) fetch(t tlog.Tile) ([]byte, error) {
-	f := r.join(tileErrand{t, hopsOf(r.ctx), r.fresh})
+	f := r.join(tileErrand{t, hopsOf(r.ctx), r.fresh, r.era})
 	var err error
 	select {
 	case <-f.done:
@@ -179,11 +180,12 @@ func (r *tileReader) SaveTiles(tiles []tlog.Tile, data [][]byte) {
 	}
 }
 
-// tileErrand is a tile to fetch; hops as in [errand].
+// tileErrand is a tile to fetch; hops as in [errand], era as in [reach.era].
 type tileErrand struct {
 	tile  tlog.Tile
 	hops  string
 	fresh bool
+	era   int
 }
 
 // tileFlight is the fetch of a tile. Who waits for it authenticates it; it can be
