@@ -134,33 +134,38 @@ func (c *client) include(ctx context.Context, rec record, fresh bool) error {
 		if err != nil {
 			return err
 		}
-		err = c.contains(ctx, to.tree, rec, fresh) // beside the step
-		if step == nil {
-			return err
+		tiles, err := c.contains(ctx, to.tree, rec, fresh) // beside the step
+		at := to
+		if step != nil {
+			var stepErr error
+			at, stepErr = step.wait(ctx)
+			err = cmpErr(c.missing(stepErr), err)
 		}
-		at, stepErr := step.wait(ctx)
-		if err := cmpErr(c.missing(stepErr), err); err != nil {
+		if err != nil {
+			tiles.release()
 			return err
 		}
 		if at.tree == to.tree {
+			tiles.keep()
 			return nil
 		}
 		// Another process has moved the head further than we meant to. That one is
 		// trusted, the one that we have proven the record in is not.
+		tiles.release()
 	}
 }
 
-// contains proves that a record is in a tree.
-func (c *client) contains(ctx context.Context, tree tlog.Tree, rec record, fresh bool) error {
+// contains proves that a record is in a tree, as [client.prove] does.
+func (c *client) contains(ctx context.Context, tree tlog.Tree, rec record, fresh bool) (*tileReader, error) {
 	var hashes []tlog.Hash
-	err := c.prove(ctx, tree, fresh, func(r tlog.HashReader) (err error) {
+	tiles, err := c.prove(ctx, tree, fresh, func(r tlog.HashReader) (err error) {
 		hashes, err = r.ReadHashes([]int64{tlog.StoredHashIndex(0, rec.id)})
 		return err
 	})
 	if err == nil && hashes[0] != tlog.RecordHash(rec.text) {
 		err = &badDataError{c.name, fmt.Errorf("record %d is not the one in the tree", rec.id)}
 	}
-	return c.missing(err)
+	return tiles, c.missing(err)
 }
 
 // missing returns the error of a proof as one of a lookup: a missing tile is no missing

@@ -1,9 +1,11 @@
 package sumdb
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -188,6 +190,78 @@ func TestMissingTile(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestUnprovenTiles is a newer head whose step fails: no tile that was proven in that
+// head alone gets into our copy, or takes the place of one there.
+func TestUnprovenTiles(t *testing.T) {
+	const held = bigSize - 100
+	step := tlog.Tile{H: 8, L: 0, N: held >> 8, W: 256}.Path() // which no record needs
+	for name, fault := range map[string]error{"fork": nil, "step cut off": status(403)("")} {
+		t.Run(name, func(t *testing.T) {
+			db, other := newBigDB(t, 2), newBigDB(t, 2)
+			other.signer, other.vkey = db.signer, db.vkey
+			db.stamp = func(int64) int64 { return held }
+			id := other.ids[mod(1)]
+			other.ids[mod(1)], other.records[bigSize+5] = bigSize+5, other.records[id]
+			delete(other.records, id)
+			other.sorted = []int64{other.ids[mod(0)], bigSize + 5}
+			other.uniform[0] = tlog.RecordHash([]byte("another history\n"))
+			for l := range len(other.uniform) - 1 {
+				other.uniform[l+1] = tlog.NodeHash(other.uniform[l], other.uniform[l])
+			}
+			other.stamp = func(int64) int64 { return bigSize + 1000 }
+			other.fault = func(_ context.Context, path string) error {
+				if path == step {
+					time.Sleep(time.Second) // so that the record's proof is there first
+					return fault
+				}
+				return nil
+			}
+			inBubble(t, db, func(t *testing.T, d *Database) {
+				db.burst(t, d, 0, 1, 1)
+				synctest.Wait()
+				before, hot := tilesOf(t, d), maps.Clone(d.main.hot.tiles)
+				d.main.reach.proxies = func() []Remote { return []Remote{other} }
+				for range 2 {
+					if _, err := d.main.lookupCtx(t.Context(), mod(1), false); err == nil {
+						t.Error("got a record of a head that is not proven")
+					}
+				}
+				synctest.Wait()
+				if after := tilesOf(t, d); len(before) == 0 || !maps.Equal(before, after) {
+					t.Errorf("had %d tiles, got %d or others", len(before), len(after))
+				}
+				if !maps.EqualFunc(hot, d.main.hot.tiles, bytes.Equal) {
+					t.Errorf("had %d tiles in memory, got %d or others", len(hot), len(d.main.hot.tiles))
+				}
+				if len(d.main.tiles) > 0 {
+					t.Errorf("%d fetches were not left", len(d.main.tiles))
+				}
+			})
+		})
+	}
+}
+
+// tilesOf returns the tiles of the main database's copy, by file.
+func tilesOf(t *testing.T, d *Database) map[string]string {
+	t.Helper()
+	tiles := map[string]string{}
+	for _, folder := range []string{"tile", edgeFolder} {
+		entries, err := fs.ReadDir(d.main.copy.root.FS(), folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, entry := range entries {
+			file := folder + "/" + entry.Name()
+			data, err := d.main.copy.root.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tiles[file] = string(data)
+		}
+	}
+	return tiles
 }
 
 // TestAuditMoves lets the head keep up with the database, once a burst.

@@ -126,7 +126,7 @@ func (c *client) step(ctx context.Context, size int64) (signedTree, error) {
 // checkStep verifies that next contains at, and keeps the tiles that show it.
 func (c *client) checkStep(ctx context.Context, at, next signedTree, fresh bool) error {
 	var hash tlog.Hash
-	err := c.prove(ctx, next.tree, fresh, func(r tlog.HashReader) (err error) {
+	tiles, err := c.prove(ctx, next.tree, fresh, func(r tlog.HashReader) (err error) {
 		if at.tree.N == 0 {
 			// Nothing to prove, but the edge of the new tree must be kept.
 			_, err = r.ReadHashes([]int64{tlog.StoredHashIndex(0, next.tree.N-1)})
@@ -136,14 +136,16 @@ func (c *client) checkStep(ctx context.Context, at, next signedTree, fresh bool)
 		}
 		return err
 	})
-	if err != nil || at.tree.N == 0 {
+	if err != nil {
 		return err
 	}
-	if hash != at.tree.Hash {
+	if at.tree.N > 0 && hash != at.tree.Hash {
+		tiles.release()
 		c.setFork(fmt.Sprintf("old head:\n%s\nnew head:\n%s\nthe first %d records of the new head have hash %v\n",
 			at.note, next.note, at.tree.N, hash))
 		return c.forkErr()
 	}
+	tiles.keep()
 	return nil
 }
 

@@ -51,13 +51,14 @@ func (c *client) tile(ctx context.Context, t tlog.Tile) ([]byte, error) {
 	}
 	// Reading any hash of the tile verifies, and keeps, all of it and of those above.
 	index := tlog.StoredHashIndex(tileHeight*t.L, t.N<<tileHeight)
-	err = c.prove(ctx, newest.tree, false, func(r tlog.HashReader) error {
+	tiles, err := c.prove(ctx, newest.tree, false, func(r tlog.HashReader) error {
 		_, err := r.ReadHashes([]int64{index})
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	tiles.keep()
 	return c.heldTile(t)
 }
 
@@ -81,20 +82,28 @@ func (c *client) prune(old, next tlog.Tree) {
 
 // prove reads hashes of a tree. If what it got does not fit the tree it reads once
 // more, without our copy and without the remotes that gave it.
-func (c *client) prove(ctx context.Context, tree tlog.Tree, fresh bool, read func(tlog.HashReader) error) error {
-	var err error
-	for range 2 {
+//
+// If there is no error the caller keeps the tiles, or releases them if the tree turns
+// out to be one that does not contain the head: somebody who signs two histories must
+// not mix the one into our copy of the other.
+func (c *client) prove(ctx context.Context, tree tlog.Tree, fresh bool, read func(tlog.HashReader) error) (*tileReader, error) {
+	for again := true; ; again = false {
 		tiles := c.newTileReader(ctx, fresh)
-		err = read(tlog.TileHashReader(tree, tiles))
+		err := read(tlog.TileHashReader(tree, tiles))
+		if err == nil {
+			return tiles, nil
+		}
 		tiles.release()
-		if err == nil || tiles.failed {
-			return err
+		if tiles.failed {
+			return tiles, err
 		}
 		err = &badDataError{c.name, err}
 		c.reach.distrust(tiles.from)
+		if !again {
+			return tiles, err
+		}
 		fresh = true
 	}
-	return err
 }
 
 // tileReader reads tiles from our copy or the remotes: a tlog.TileReader.
@@ -108,6 +117,7 @@ type tileReader struct {
 	from    map[string]bool    // remotes that gave tiles
 	fetched map[tlog.Tile]bool // not from our copy
 	failed  bool               // a tile could not be had
+	proven  []provenTile
 	joined  map[tileErrand]*tileFlight
 }
 
@@ -169,15 +179,29 @@ func (r *tileReader) join(e tileErrand) *tileFlight {
 	return f
 }
 
+// provenTile is a tile that is in the tree of a proof.
+type provenTile struct {
+	tlog.Tile
+	data []byte
+}
+
 // SaveTiles implements tlog.TileReader.
 func (r *tileReader) SaveTiles(tiles []tlog.Tile, data [][]byte) {
 	for i, t := range tiles {
+		r.proven = append(r.proven, provenTile{t, data[i]})
+	}
+}
+
+// keep puts the tiles of a proof in our copy, and leaves their fetches.
+func (r *tileReader) keep() {
+	for _, t := range r.proven {
 		// Others may have waited for the same tile: one of them writes it.
-		isNew := r.c.hot.add(t, data[i])
-		if r.fetched[t] && (isNew || r.fresh) {
-			r.c.copy.writeTile(t, data[i])
+		isNew := r.c.hot.add(t.Tile, t.data)
+		if r.fetched[t.Tile] && (isNew || r.fresh) {
+			r.c.copy.writeTile(t.Tile, t.data)
 		}
 	}
+	r.release()
 }
 
 // tileErrand is a tile to fetch; hops as in [errand], era as in [reach.era].
