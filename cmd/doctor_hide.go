@@ -40,7 +40,7 @@ var (
 // the user's own proxies, and by the tokens: their owners and logins are names, too, and
 // so are those that GitHub tells.
 func newHider(env *Env, look doctor.Options, logins ...string) *hider {
-	g, status := look.Go(), look.Daemon().Status
+	g := look.Go()
 	h := &hider{words: map[string]string{}, home: xdg.Home}
 	lists := []string{env.Getenv("GOPRIVATE"), env.Getenv("GONOPROXY"), env.Getenv("GONOSUMDB"),
 		env.Getenv("GOMIRROR_PRIVATE"), env.Getenv("GOMIRROR_NETWORK_HOSTS")}
@@ -49,20 +49,23 @@ func newHider(env *Env, look doctor.Options, logins ...string) *hider {
 		lists = append(lists, e.GOPRIVATE, e.GONOPROXY, e.GONOSUMDB)
 		named = append(named, e.GOINSECURE, e.GOVCS)
 	}
-	lists = append(lists, status.GONOSUMDB)
-	for _, s := range status.Settings {
-		if s.Name == "private" || s.Name == "network.hosts" {
-			lists = append(lists, s.Value)
+	var all []string
+	for _, st := range told(look) {
+		all = slices.Concat(all, st.Private, st.Served, st.Tokens)
+		lists = append(lists, st.GONOSUMDB)
+		for _, s := range st.Settings {
+			if s.Name == "private" || s.Name == "network.hosts" {
+				lists = append(lists, s.Value)
+			}
 		}
 	}
-	var all []string
 	for _, list := range lists {
 		all = append(all, patterns(list)...)
 	}
 	for _, list := range named {
 		all = append(all, namedPatterns(list)...)
 	}
-	all = unite(look.Private, look.Hosts, status.Private, all)
+	all = unite(look.Private, look.Hosts, all)
 	if look.SettingsErr != nil {
 		all = unite(all, salvage(look.ConfigFile))
 	}
@@ -90,6 +93,13 @@ func newHider(env *Env, look doctor.Options, logins ...string) *hider {
 	h.add("owner", owners)
 	h.add("login", logins)
 	return h
+}
+
+// told is what the sidecar says about itself and what a dead one said: the commands that
+// start another one have the patterns of either.
+func told(look doctor.Options) []doctor.DaemonStatus {
+	d := look.Daemon()
+	return []doctor.DaemonStatus{d.Status, d.Last}
 }
 
 // namedPatterns returns the patterns of GOINSECURE or GOVCS, which has the names of

@@ -14,7 +14,9 @@ func hiderOf(vars map[string]string, look doctor.Options, logins ...string) *hid
 	if look.Go == nil {
 		look.Go = func() doctor.Go { return doctor.Go{} }
 	}
-	look.Daemon = func() doctor.Daemon { return doctor.Daemon{} }
+	if look.Daemon == nil {
+		look.Daemon = func() doctor.Daemon { return doctor.Daemon{} }
+	}
 	return newHider(&Env{Getenv: func(name string) string { return vars[name] }}, look, logins...)
 }
 
@@ -76,11 +78,22 @@ func TestHideNamed(t *testing.T) {
 	goEnv := func(e doctor.GoEnv) doctor.Options {
 		return doctor.Options{Go: func() doctor.Go { return doctor.Go{Now: e} }}
 	}
+	last := func(st doctor.DaemonStatus) doctor.Options {
+		return doctor.Options{Daemon: func() doctor.Daemon { return doctor.Daemon{Last: st} }}
+	}
 	for _, test := range []struct {
 		name string
 		vars map[string]string
 		look doctor.Options
 	}{
+		{"private of a dead one", nil, last(doctor.DaemonStatus{Private: []string{"git.canary.example/x"}})},
+		{"served by a dead one", nil, last(doctor.DaemonStatus{Served: []string{"*.canary.example"}})},
+		{"GONOSUMDB of a dead one", nil, last(doctor.DaemonStatus{GONOSUMDB: "*.canary.example"})},
+		{"a token of a dead one", nil, last(doctor.DaemonStatus{Tokens: []string{"git.canary.example/x"}})},
+		{"a setting of a dead one", nil, last(doctor.DaemonStatus{Settings: []doctor.Setting{{Name: "network.hosts", Value: "*.canary.example"}}})},
+		{"the upstream of a dead one", nil, last(doctor.DaemonStatus{Upstream: "https://git.canary.example,direct"})},
+		{"the setting of it", nil, last(doctor.DaemonStatus{Settings: []doctor.Setting{{Name: "upstream", Value: "https://git.canary.example"}}})},
+		{"its HTTP proxy", nil, last(doctor.DaemonStatus{Network: &doctor.Network{HTTPProxy: "http://git.canary.example:3128"}})},
 		{"GOINSECURE", map[string]string{"GOINSECURE": "*.canary.example"}, doctor.Options{}},
 		{"GOINSECURE of go env", nil, goEnv(doctor.GoEnv{GOINSECURE: "git.canary.example/x"})},
 		{"GOVCS", map[string]string{"GOVCS": "public:git,git.canary.example:git|hg,*:off"}, doctor.Options{}},

@@ -13,17 +13,20 @@ import (
 // proxies other than the go command's own, of HTTP proxies, and those that are reached
 // past them. Addresses name nobody.
 func proxyHosts(env *Env, look doctor.Options) []string {
-	g, status := look.Go(), look.Daemon().Status
-	lists := []string{look.Upstream, status.Upstream, env.Getenv("GOPROXY"), env.Getenv("GOMIRROR_UPSTREAM"),
+	g, shown := look.Go(), look.Settings
+	lists := []string{look.Upstream, env.Getenv("GOPROXY"), env.Getenv("GOMIRROR_UPSTREAM"),
 		g.Now.GOPROXY, g.Own.GOPROXY, g.File["GOPROXY"]}
-	for _, s := range slices.Concat(look.Settings, status.Settings) {
+	networks := []doctor.Network{doctor.NetworkOf(env.Getenv, "")}
+	for _, st := range told(look) {
+		lists, shown = append(lists, st.Upstream), slices.Concat(shown, st.Settings)
+		if st.Network != nil {
+			networks = append(networks, *st.Network)
+		}
+	}
+	for _, s := range shown {
 		if s.Name == "upstream" {
 			lists = append(lists, s.Value)
 		}
-	}
-	networks := []doctor.Network{doctor.NetworkOf(env.Getenv, "")}
-	if status.Network != nil {
-		networks = append(networks, *status.Network)
 	}
 	for _, n := range networks {
 		lists = append(lists, n.HTTPProxy, n.HTTPSProxy, n.NoProxy)
