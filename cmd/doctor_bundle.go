@@ -64,6 +64,12 @@ func newName(name string) string {
 // newBundle gathers what somebody who helps needs to know. Nothing in it names a
 // private module, and what can't be read is left out: it is part of the diagnosis.
 func newBundle(ctx context.Context, env *Env, look doctor.Options, doc doctorDoc, name string) (*bundleDoc, error) {
+	var status *statusDoc
+	if s, err := loadSettings(env, nil); err == nil {
+		if status, err = askStatus(ctx, s); err == nil {
+			look.Private = unite(look.Private, status.movedModules())
+		}
+	}
 	hide := newHider(env, look, doc.logins...)
 	b := &bundleDoc{File: name}
 	add := func(name, what string, content []byte) {
@@ -87,11 +93,9 @@ func newBundle(ctx context.Context, env *Env, look doctor.Options, doc doctorDoc
 		add(part.name, part.what, content)
 	}
 	add("environment.txt", "variables of Go, gomirror and the network", environment(env))
-	if s, err := loadSettings(env, nil); err == nil {
-		if status, err := askStatus(ctx, s); err == nil {
-			if content, err := json.MarshalIndent(status, "", "  "); err == nil {
-				add("status.json", "what gomirror says about itself", content)
-			}
+	if status != nil {
+		if content, err := json.MarshalIndent(status, "", "  "); err == nil {
+			add("status.json", "what gomirror says about itself", content)
 		}
 	}
 	if look.SettingsErr == nil {
@@ -103,6 +107,16 @@ func newBundle(ctx context.Context, env *Env, look doctor.Options, doc doctorDoc
 	}
 	add(logFile, "the end of the log", logTail(filepath.Join(look.StateDir, logFile)))
 	return b, nil
+}
+
+// movedModules are private, whatever the patterns say by now: only of such a module the
+// tags are compared.
+func (d *statusDoc) movedModules() []string {
+	var all []string
+	for _, m := range d.Moved {
+		all = append(all, m.Module)
+	}
+	return all
 }
 
 // goEnvNames is what `go env -json` names, on any architecture. What else begins with

@@ -36,6 +36,10 @@ var (
 	bareUserinfo = regexp.MustCompile(`\b[^/\s"'=,|@:]+:[^/\s"',|]+@`)
 )
 
+// privateFile is a path in the cache's tree of private modules: also of those that no
+// pattern has any more.
+var privateFile = regexp.MustCompile(`\bprivate[/\\]+[\w-]+(?:\.[\w-]+)+(?:[/\\]+[^\s"'@,;:|<>)/\\]+)*`)
+
 // newHider goes by all patterns that anything here treats as private, by the hosts of
 // the user's own proxies, and by the tokens: their owners and logins are names, too, and
 // so are those that GitHub tells.
@@ -254,6 +258,10 @@ func withoutClasses(name string) string {
 func (h *hider) text(s string) string {
 	s = userinfo.ReplaceAllString(serve.Redact(s), "://REDACTED@")
 	s = bareUserinfo.ReplaceAllString(s, "REDACTED@")
+	s = privateFile.ReplaceAllStringFunc(s, func(file string) string {
+		modPath := strings.TrimLeft(strings.TrimPrefix(file, "private"), `/\`)
+		return strings.TrimSuffix(file, modPath) + h.word("module", modPath)
+	})
 	for _, rule := range h.rules {
 		s = rule.found.ReplaceAllStringFunc(s, func(name string) string { return h.word(rule.kind, name) })
 	}
@@ -266,7 +274,7 @@ func (h *hider) text(s string) string {
 
 // word returns what stands for a name.
 func (h *hider) word(kind, name string) string {
-	key := kind + " " + strings.ToLower(strings.NewReplacer("!", "", "%2f", "/", "%2F", "/").Replace(name))
+	key := kind + " " + strings.ToLower(strings.NewReplacer("!", "", "%2f", "/", "%2F", "/", `\\`, "/", `\`, "/").Replace(name))
 	if h.words[key] == "" {
 		h.words[key] = fmt.Sprintf("PRIVATE-%s-%d", kind, len(h.words)+1)
 	}

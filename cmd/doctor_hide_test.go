@@ -114,6 +114,24 @@ func TestHideNamed(t *testing.T) {
 	}
 }
 
+// TestHideByPlace has modules that no pattern names: they were private once.
+func TestHideByPlace(t *testing.T) {
+	moved := (&statusDoc{Moved: []movedDoc{{Module: "github.com/canary/x"}}}).movedModules()
+	hide := hiderOf(nil, doctor.Options{Private: moved})
+	for _, test := range []struct{ text, want string }{
+		{"rm /c/private/github.com/!canary/x/@v/v1.0.0.zip", "rm /c/private/PRIVATE-module-1/@v/v1.0.0.zip"},
+		{`{"moved": [{"module": "github.com/canary/x"}], "fix": "rm '/c/private/git.canary.example/y/@v/list'"}`,
+			`{"moved": [{"module": "PRIVATE-module-1"}], "fix": "rm '/c/private/PRIVATE-module-2/@v/list'"}`},
+		{"open /c/private/git.canary.example/y: denied", "open /c/private/PRIVATE-module-2: denied"},
+		{`{"path": "\\c\\private\\git.canary.example\\y\\@v\\list"}`, `{"path": "\\c\\private\\PRIVATE-module-2\\@v\\list"}`},
+		{"open /c/download/rsc.io/quote/@v/list, /private/var/run.d/x", "open /c/download/rsc.io/quote/@v/list, /private/var/run.d/x"},
+	} {
+		if got := hide.text(test.text); got != test.want {
+			t.Errorf("got  %q\nwant %q", got, test.want)
+		}
+	}
+}
+
 // TestHideOfTheUser has what names a user and a company without being a module.
 func TestHideOfTheUser(t *testing.T) {
 	builtin := doctor.GoEnv{GOPROXY: "https://modules.example.net,direct"}
