@@ -65,6 +65,8 @@ func TestBundleLeavesOut(t *testing.T) {
 		{"an unknown key", "privat = ['x']\nprivate = ['github.com/canaryorg']\n"},
 		{"no TOML", "private = [\n  'github.com/canaryorg',\n"},
 		{"a value without quotes", "private = github.com/canaryorg\n"},
+		{"a scheme", "x\nprivate = ['https://github.com/canaryorg', 'git@gitlab.com:canaryorg/x']\n"},
+		{"a word", "privat = []\nprivate = ['canaryorg', \"canaryorg-too\"] # by name\n"},
 		{"a table", "x\n[network]\nhosts = [\"git.canaryorg.example\", \"github.com/canaryorg\"]\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -53,25 +53,23 @@ func newHider(env *Env, look doctor.Options, logins ...string) *hider {
 		lists = append(lists, e.GOPRIVATE, e.GONOPROXY, e.GONOSUMDB)
 		named = append(named, e.GOINSECURE, e.GOVCS)
 	}
-	var all []string
 	for _, st := range told(look) {
-		all = slices.Concat(all, st.Private, st.Served, st.Tokens)
-		lists = append(lists, st.GONOSUMDB)
+		lists = slices.Concat(lists, st.Private, st.Served, st.Tokens, []string{st.GONOSUMDB})
 		for _, s := range st.Settings {
 			if s.Name == "private" || s.Name == "network.hosts" {
 				lists = append(lists, s.Value)
 			}
 		}
 	}
-	for _, list := range lists {
-		all = append(all, patterns(list)...)
-	}
 	for _, list := range named {
-		all = append(all, namedPatterns(list)...)
+		lists = append(lists, namedPatterns(list)...)
 	}
-	all = unite(look.Private, look.Hosts, all)
 	if look.SettingsErr != nil {
-		all = unite(all, salvage(look.ConfigFile))
+		lists = append(lists, salvage(look.ConfigFile)...)
+	}
+	all := unite(look.Private, look.Hosts)
+	for _, list := range lists {
+		all = unite(all, meantPatterns(list))
 	}
 	owners, hosts := []string(nil), proxyHosts(env, look)
 	entries, _ := look.Tokens.Places() // which A01 tells about
@@ -104,55 +102,6 @@ func newHider(env *Env, look doctor.Options, logins ...string) *hider {
 func told(look doctor.Options) []doctor.DaemonStatus {
 	d := look.Daemon()
 	return []doctor.DaemonStatus{d.Status, d.Last}
-}
-
-// namedPatterns returns the patterns of GOINSECURE or GOVCS, which has the names of
-// programs after them. What means all modules names none.
-func namedPatterns(list string) []string {
-	var out []string
-	for _, p := range patterns(list) {
-		p, _, _ = strings.Cut(p, ":")
-		if !slices.Contains([]string{"*", "public", "private"}, p) {
-			out = append(out, p)
-		}
-	}
-	return out
-}
-
-// listStart begins a setting that names what is private, anyStart any line of TOML.
-var (
-	listStart = regexp.MustCompile(`(?i)^\W*(?:network\W*\.\W*)?(?:private|hosts)\W`)
-	anyStart  = regexp.MustCompile(`^\s*(?:[\w."'-]+\s*=|\[[\w. ]+\])`)
-)
-
-// salvage finds what a config.toml that can't be read would hide: an error or a log
-// may tell it. It takes every word there for a name.
-func salvage(file string) []string {
-	text, err := readConfigText(file)
-	if err != nil {
-		return nil
-	}
-	var out []string
-	within := false
-	for line := range strings.Lines(string(text)) {
-		if at := listStart.FindString(line); at != "" {
-			within, line = true, line[len(at):]
-		} else if anyStart.MatchString(line) {
-			within = false
-		}
-		if within {
-			out = append(out, slices.DeleteFunc(strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t\r\n\"',=#", r) }),
-				func(word string) bool { return !strings.ContainsAny(word, "./") })...)
-		}
-	}
-	for i, word := range out { // the brackets of the list, not those of a glob
-		word = strings.TrimPrefix(word, "[")
-		if strings.Count(word, "]") > strings.Count(word, "[") {
-			word = strings.TrimSuffix(word, "]")
-		}
-		out[i] = word
-	}
-	return out
 }
 
 // isForge reports whether a host is public knowledge: what lies there is not.

@@ -97,6 +97,7 @@ func TestHideNamed(t *testing.T) {
 		{"GOINSECURE", map[string]string{"GOINSECURE": "*.canary.example"}, doctor.Options{}},
 		{"GOINSECURE of go env", nil, goEnv(doctor.GoEnv{GOINSECURE: "git.canary.example/x"})},
 		{"GOVCS", map[string]string{"GOVCS": "public:git,git.canary.example:git|hg,*:off"}, doctor.Options{}},
+		{"GOVCS with a scheme", map[string]string{"GOVCS": "https://git.canary.example:git|hg,private:all"}, doctor.Options{}},
 		{"GOVCS of go env", nil, goEnv(doctor.GoEnv{GOVCS: "git.canary.example:all"})},
 		{"network.hosts", nil, doctor.Options{Hosts: []string{"git.canary.example"}}},
 		{"its variable", map[string]string{"GOMIRROR_NETWORK_HOSTS": "git.canary.example"}, doctor.Options{}},
@@ -128,6 +129,31 @@ func TestHideByPlace(t *testing.T) {
 	} {
 		if got := hide.text(test.text); got != test.want {
 			t.Errorf("got  %q\nwant %q", got, test.want)
+		}
+	}
+}
+
+// TestHideMisspelt has patterns that match nothing. The checks print what was meant.
+func TestHideMisspelt(t *testing.T) {
+	for _, list := range []string{
+		"https://github.com/acme,https://gitlab.com/zulu.git", "git@github.com:acme,git@gitlab.com:zulu/x.git",
+		"github.com/acme gitlab.com/zulu", "github.com/acme;gitlab.com/zulu", "github.com/acme|gitlab.com/zulu/x",
+		"github.com/acme/...,gitlab.com/zulu...", "github.com/acme/x.git,gitlab.com/zulu/x.git", "acme,gitlab.com/zulu",
+		"none https://github.com/acme https://gitlab.com/zulu", "github.com/acme/x@v1.0.0,gitlab.com/[zulu",
+	} {
+		for name, hide := range map[string]*hider{
+			"GOPRIVATE":          hiderOf(map[string]string{"GOPRIVATE": list}, doctor.Options{}),
+			"GOINSECURE":         hiderOf(map[string]string{"GOINSECURE": list}, doctor.Options{}),
+			"private of another": hiderOf(nil, doctor.Options{Daemon: func() doctor.Daemon { return doctor.Daemon{Last: doctor.DaemonStatus{Private: []string{list}}} }}),
+		} {
+			got := hide.text("set github.com/acme/x,gitlab.com/zulu/x for " + list)
+			if strings.Contains(got, "acme") || strings.Contains(got, "zulu") {
+				t.Errorf("%s=%s: %s", name, list, got)
+			}
+			const public = "https://example.com/x, none of git@github.com:golang/go"
+			if got := hide.text(public); got != public {
+				t.Errorf("%s=%s: what is public becomes %q", name, list, got)
+			}
 		}
 	}
 }
