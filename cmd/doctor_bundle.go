@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -132,9 +131,6 @@ const goEnvNames = ` AR CC CGO_CFLAGS CGO_CPPFLAGS CGO_CXXFLAGS CGO_ENABLED CGO_
 const otherNames = ` GONOSUMCHECK GONOVERIFY HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY SSL_CERT_FILE SSL_CERT_DIR
  LANG LC_ALL TERM SHELL CI `
 
-// envUserinfo is userinfo in the value of a variable, in which nothing is quoted.
-var envUserinfo = regexp.MustCompile(`://[^/\s]*@`)
-
 // environment lists what decides how go and gomirror reach others. Of what may be a
 // secret only the name is told.
 func environment(env *Env) []byte {
@@ -149,7 +145,7 @@ func environment(env *Env) []byte {
 		if upper == originalsVar || maySecret(upper) { // the first is base64, in which nothing can be found and hidden
 			value = "REDACTED"
 		}
-		lines = append(lines, name+"="+envUserinfo.ReplaceAllString(value, "://REDACTED@")+"\n")
+		lines = append(lines, name+"="+shownValue(upper, value)+"\n")
 	}
 	slices.Sort(lines)
 	return []byte(strings.Join(lines, ""))
@@ -164,6 +160,7 @@ func maySecret(name string) bool {
 
 // shownGoEnv hides a GOAUTH that is a command, which may have a token as argument.
 func shownGoEnv(e doctor.GoEnv) doctor.GoEnv {
+	e.GOPROXY, e.GOSUMDB = shownValue("GOPROXY", e.GOPROXY), shownValue("GOSUMDB", e.GOSUMDB)
 	if !slices.Contains([]string{"", "off", "netrc"}, e.GOAUTH) {
 		e.GOAUTH = "REDACTED"
 	}

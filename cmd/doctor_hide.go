@@ -11,16 +11,16 @@ import (
 	"github.com/adrg/xdg"
 
 	"github.com/gomirror/gomirror/doctor"
-	"github.com/gomirror/gomirror/serve"
 )
 
 // hider takes out of texts what a bundle must not tell: secrets, and by name what is
 // private. The same name becomes the same word everywhere, so that a reader can still
 // follow it.
 type hider struct {
-	rules []hideRule
-	words map[string]string // by what stood there, in lower case
-	home  string            // "" if it is none to hide
+	rules   []hideRule
+	words   map[string]string // by what stood there, in lower case
+	secrets []string          // that no form gives away
+	home    string            // "" if it is none to hide
 }
 
 // hideRule finds names of one kind.
@@ -28,13 +28,6 @@ type hideRule struct {
 	found *regexp.Regexp
 	kind  string
 }
-
-// userinfo is a password in a URL, or what may be one; bareUserinfo one in the address
-// of a proxy without its scheme. Both go up to the last @: a password may hold others.
-var (
-	userinfo     = regexp.MustCompile(`://(?:[^/\s"]|\\")*@`)
-	bareUserinfo = regexp.MustCompile(`\b[^/\s"'=,|@:]+:[^/\s"',|]+@`)
-)
 
 // privateFile is a path in the cache's tree of private modules: also of those that no
 // pattern has any more.
@@ -71,7 +64,12 @@ func newHider(env *Env, look doctor.Options, logins ...string) *hider {
 	for _, list := range lists {
 		all = unite(all, meantPatterns(list))
 	}
-	owners, hosts := []string(nil), proxyHosts(env, look)
+	addrs := addressesOf(env, look)
+	h.hidePasswords(addrs.proxies...)
+	for _, list := range addrs.upstreams {
+		h.hidePasswords(listEntry.FindAllString(list, -1)...)
+	}
+	owners, hosts := []string(nil), addrs.hosts(hostsIn(g.Builtin.GOPROXY))
 	entries, _ := look.Tokens.Places() // which A01 tells about
 	for _, e := range entries {
 		all = append(all, strings.TrimSuffix(e.Place.String(), "/"+e.Owner)+"/"+e.Owner)
@@ -205,8 +203,7 @@ func withoutClasses(name string) string {
 
 // text returns s with all that hidden. Secrets go first: a token may hold a name.
 func (h *hider) text(s string) string {
-	s = userinfo.ReplaceAllString(serve.Redact(s), "://REDACTED@")
-	s = bareUserinfo.ReplaceAllString(s, "REDACTED@")
+	s = h.withoutSecrets(s)
 	s = privateFile.ReplaceAllStringFunc(s, func(file string) string {
 		modPath := strings.TrimLeft(strings.TrimPrefix(file, "private"), `/\`)
 		return strings.TrimSuffix(file, modPath) + h.word("module", modPath)

@@ -31,11 +31,44 @@ func TestUserinfo(t *testing.T) {
 		{"a single quote", "https://u:p'CANARY@proxy.example", "https://REDACTED@proxy.example"},
 		{"a quote in JSON", `"https://u:p\"CANARY@proxy.example"`, `"https://REDACTED@proxy.example"`},
 		{"in a list", "https://u:a@CANARY@a.example,https://u:b@CANARY@b.example|direct", "https://REDACTED@a.example,https://REDACTED@b.example|direct"},
+		{"a slash", "GET http://ann:ab/CANARY@wp.acme.example:3128/x", "GET http://REDACTED@wp.acme.example:3128/x"},
+		{"a slash at its start", "http://ann:/CANARY@wp.acme.example", "http://REDACTED@wp.acme.example"},
+		{"slashes in a list", "https://u:a/@CANARY@a.example,https://u:b/CANARY@b.example/x|direct", "https://REDACTED@a.example,https://REDACTED@b.example/x|direct"},
+		{"a slash in JSON", `{"proxy":"http://ann:a\"b/CANARY@h.example","x":"m@v1"}`, `{"proxy":"http://REDACTED@h.example","x":"m@v1"}`},
+		{"a slash, as net/url says it", `parse "http://ann:CANARY/b@h": invalid port ":CANARY" after host`, `parse "http://REDACTED@h": invalid port "REDACTED" after host`},
+		{"an upstream after a port", "https://h.example:8080,https://u:p/CANARY@b.example", "https://h.example:8080,https://REDACTED@b.example"},
+		{"a port", "https://h.example:8080/x/@v/list https://[::1]:8080/x/@v/list", "https://h.example:8080/x/@v/list https://[::1]:8080/x/@v/list"},
+		{"a password and a port", "https://u:p@h.example:8080/x/@v/list https://u:p@[::1]:8080/x/@v/list", "https://REDACTED@h.example:8080/x/@v/list https://REDACTED@[::1]:8080/x/@v/list"},
 		{"no password", "https://mirror.example.org/x/@v/list x@v1.0.0", "https://mirror.example.org/x/@v/list x@v1.0.0"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if got := hide.text(test.text); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// TestHidePasswords has passwords that only the settings tell from other text.
+func TestHidePasswords(t *testing.T) {
+	for _, test := range []struct{ name, value, text, want string }{
+		{"no scheme", "ann:ab/CANARY@10.0.0.1:1", `invalid proxy address "ann:ab/CANARY@10.0.0.1:1"`, `invalid proxy address "REDACTED@10.0.0.1:1"`},
+		{"digits and a slash", "http://ann:12/CANARY@10.0.0.1:1", "http://ann:12/CANARY@10.0.0.1:1", "http://REDACTED@10.0.0.1:1"},
+		{"in JSON", `ann:"&/CANARY@10.0.0.1`, `{"p":"ann:\"\u0026/CANARY@10.0.0.1"}`, `{"p":"REDACTED@10.0.0.1"}`},
+		{"in the log", `ann:a"/CANARY@10.0.0.1`, `err="parse \"ann:a\\\"/CANARY@10.0.0.1\""`, `err="parse \"REDACTED@10.0.0.1\""`},
+		{"alone", "ann:ab/CANARY@10.0.0.1", "with ab/CANARY", "with REDACTED"},
+		{"short", "u:p@10.0.0.1", "up to u:p", "up to u:p"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			network := doctor.DaemonStatus{Network: &doctor.Network{HTTPSProxy: test.value}}
+			for _, hide := range []*hider{
+				hiderOf(map[string]string{"https_proxy": test.value, "HTTPS_PROXY": "x"}, doctor.Options{}),
+				hiderOf(nil, doctor.Options{Daemon: func() doctor.Daemon { return doctor.Daemon{Last: network} }}),
+				hiderOf(nil, doctor.Options{Upstream: "https://a.example|" + test.value}),
+			} {
+				if got := hide.text(test.text); got != test.want {
+					t.Errorf("got %q, want %q", got, test.want)
+				}
 			}
 		})
 	}

@@ -9,32 +9,42 @@ import (
 	"github.com/gomirror/gomirror/doctor"
 )
 
-// proxyHosts are the hosts of a company that a bundle would name: those of module
-// proxies other than the go command's own, of HTTP proxies, and those that are reached
-// past them. Addresses name nobody.
-func proxyHosts(env *Env, look doctor.Options) []string {
+// addresses are what the traffic of a user goes by, here or in a sidecar.
+type addresses struct {
+	upstreams []string // lists as GOPROXY has them
+	proxies   []string // of HTTP
+	past      []string // lists of hosts that are reached past those
+}
+
+// addressesOf looks at all places that have any.
+func addressesOf(env *Env, look doctor.Options) (a addresses) {
 	g, shown := look.Go(), look.Settings
-	lists := []string{look.Upstream, env.Getenv("GOPROXY"), env.Getenv("GOMIRROR_UPSTREAM"),
+	a.upstreams = []string{look.Upstream, env.Getenv("GOPROXY"), env.Getenv("GOMIRROR_UPSTREAM"),
 		g.Now.GOPROXY, g.Own.GOPROXY, g.File["GOPROXY"]}
-	networks := []doctor.Network{doctor.NetworkOf(env.Getenv, "")}
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"} {
+		a.proxies = append(a.proxies, env.Getenv(name), env.Getenv(strings.ToLower(name)))
+	}
+	a.past = []string{env.Getenv("NO_PROXY"), env.Getenv("no_proxy")}
 	for _, st := range told(look) {
-		lists, shown = append(lists, st.Upstream), slices.Concat(shown, st.Settings)
+		a.upstreams, shown = append(a.upstreams, st.Upstream), slices.Concat(shown, st.Settings)
 		if st.Network != nil {
-			networks = append(networks, *st.Network)
+			a.proxies = append(a.proxies, st.Network.HTTPProxy, st.Network.HTTPSProxy)
+			a.past = append(a.past, st.Network.NoProxy)
 		}
 	}
 	for _, s := range shown {
 		if s.Name == "upstream" {
-			lists = append(lists, s.Value)
+			a.upstreams = append(a.upstreams, s.Value)
 		}
 	}
-	for _, n := range networks {
-		lists = append(lists, n.HTTPProxy, n.HTTPSProxy, n.NoProxy)
-	}
-	lists = append(lists, env.Getenv("ALL_PROXY"), env.Getenv("all_proxy"))
-	public := hostsIn(g.Builtin.GOPROXY)
+	return a
+}
+
+// hosts are those of a company that a bundle would name: all but the public ones.
+// Addresses name nobody.
+func (a addresses) hosts(public []string) []string {
 	var hosts []string
-	for _, list := range lists {
+	for _, list := range slices.Concat(a.upstreams, a.proxies, a.past) {
 		for _, host := range hostsIn(list) {
 			if !slices.Contains(public, host) && !slices.Contains(hosts, host) && !isForge(host) {
 				hosts = append(hosts, host)
