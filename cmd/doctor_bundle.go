@@ -160,7 +160,7 @@ func maySecret(name string) bool {
 
 // shownGoEnv hides a GOAUTH that is a command, which may have a token as argument.
 func shownGoEnv(e doctor.GoEnv) doctor.GoEnv {
-	e.GOPROXY, e.GOSUMDB = shownValue("GOPROXY", e.GOPROXY), shownValue("GOSUMDB", e.GOSUMDB)
+	e.GOPROXY, e.GOSUMDB, e.GOFLAGS = shownValue("GOPROXY", e.GOPROXY), shownValue("GOSUMDB", e.GOSUMDB), shownValue("GOFLAGS", e.GOFLAGS)
 	if !slices.Contains([]string{"", "off", "netrc"}, e.GOAUTH) {
 		e.GOAUTH = "REDACTED"
 	}

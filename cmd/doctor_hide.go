@@ -64,6 +64,11 @@ func newHider(env *Env, look doctor.Options, logins ...string) *hider {
 	for _, list := range lists {
 		all = unite(all, meantPatterns(list))
 	}
+	h.hideFlags(env.Getenv("GOFLAGS"), g.Now.GOFLAGS, g.Own.GOFLAGS, g.File["GOFLAGS"])
+	for _, command := range []string{env.Getenv("GOCACHEPROG"), g.File["GOCACHEPROG"]} {
+		_, rest := cutCommand(command)
+		h.hide(rest)
+	}
 	addrs := addressesOf(env, look)
 	h.hidePasswords(addrs.proxies...)
 	for _, list := range addrs.upstreams {

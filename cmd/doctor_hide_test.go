@@ -74,6 +74,26 @@ func TestHidePasswords(t *testing.T) {
 	}
 }
 
+// TestHideFlags has what the checks repeat of GOFLAGS.
+func TestHideFlags(t *testing.T) {
+	const flags = `"-ldflags=-X main.key=CANARY" -mod=readonly -toolexec=CNR main.other=CANARY`
+	own := doctor.Options{Go: func() doctor.Go { return doctor.Go{Own: doctor.GoEnv{GOFLAGS: flags}} }}
+	written := doctor.Options{Go: func() doctor.Go { return doctor.Go{File: map[string]string{"GOFLAGS": flags}} }}
+	for _, hide := range []*hider{hiderOf(map[string]string{"GOFLAGS": flags}, doctor.Options{}), hiderOf(nil, own), hiderOf(nil, written)} {
+		got := hide.text(`{"text": "go refuses GOFLAGS=\"-ldflags=-X main.key=CANARY\" -mod=readonly -toolexec=CNR: non-flag \"main.other=CANARY\""}`)
+		if want := `{"text": "go refuses GOFLAGS=\"-ldflags=REDACTED\" -mod=readonly -REDACTED: non-flag \"REDACTED\""}`; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if got := shownGoEnv(doctor.GoEnv{GOFLAGS: flags}).GOFLAGS; got != "-ldflags=REDACTED -mod=readonly -toolexec=REDACTED REDACTED" {
+		t.Errorf("of go env: %q", got)
+	}
+	hide := hiderOf(map[string]string{"GOCACHEPROG": "/opt/c --token=CANARY"}, doctor.Options{})
+	if got := hide.text("run /opt/c --token=CANARY: not there"); got != "run /opt/c REDACTED: not there" {
+		t.Errorf("a command: %q", got)
+	}
+}
+
 // TestHideGlobs holds patterns against what path.Match says of them.
 func TestHideGlobs(t *testing.T) {
 	for _, test := range []struct {

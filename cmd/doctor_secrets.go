@@ -117,18 +117,81 @@ var (
 	listEntry   = regexp.MustCompile(`[^,|\s]+`)
 )
 
-// shownValue is the value of a variable as others may see it.
+// shownValue is the value of a variable as others may see it. Commands and flags may have
+// a token in them.
 func shownValue(name, value string) string {
-	if slices.Contains([]string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}, name) {
+	switch name {
+	case "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY":
 		shown, _ := cutUserinfo(value)
 		return shown
+	case "GOPROXY", "GOSUMDB", "NO_PROXY", "GOMIRROR_UPSTREAM":
+		return shownList(value)
+	case "GOFLAGS":
+		shown, _ := cutFlags(value)
+		return shown
+	case "GOCACHEPROG", "AR", "CC", "CXX", "FC", "GCCGO", "PKG_CONFIG":
+		program, rest := cutCommand(value)
+		if rest != "" {
+			return program + " REDACTED"
+		}
+		return program
 	}
-	value = envUserinfo.ReplaceAllString(value, "://REDACTED@")
-	if slices.Contains([]string{"GOPROXY", "GOSUMDB", "NO_PROXY", "GOMIRROR_UPSTREAM"}, name) || strings.HasPrefix(name, "GOMIRROR_NETWORK_") {
-		return listEntry.ReplaceAllStringFunc(value, func(entry string) string {
-			shown, _ := cutUserinfo(entry)
-			return shown
-		})
+	switch {
+	case strings.HasPrefix(name, "GOMIRROR_NETWORK_"):
+		return shownList(value)
+	case value != "" && (name == "GOGCCFLAGS" || strings.HasPrefix(name, "CGO_") && strings.HasSuffix(name, "FLAGS")):
+		return "REDACTED"
 	}
-	return value
+	return envUserinfo.ReplaceAllString(value, "://REDACTED@")
+}
+
+// shownList is a list of addresses without passwords.
+func shownList(list string) string {
+	return listEntry.ReplaceAllStringFunc(envUserinfo.ReplaceAllString(list, "://REDACTED@"), func(entry string) string {
+		shown, _ := cutUserinfo(entry)
+		return shown
+	})
+}
+
+// cutCommand splits a command after the first word.
+func cutCommand(command string) (program, rest string) {
+	words := strings.Fields(command)
+	if len(words) == 0 {
+		return "", ""
+	}
+	return words[0], strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(command), words[0]))
+}
+
+// goFlag is one of GOFLAGS, quoted as a whole or not at all. Those in plainFlags say
+// nothing that a value of theirs would tell.
+var goFlag = regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
+
+const plainFlags = " mod modcacherw modfile tags trimpath buildvcs race p v x count timeout "
+
+// cutFlags takes out of GOFLAGS what may be a secret: -ldflags and others hold anything.
+func cutFlags(flags string) (shown string, hidden []string) {
+	shown = goFlag.ReplaceAllStringFunc(flags, func(flag string) string {
+		bare := strings.TrimLeft(strings.Trim(flag, `'"`), "-")
+		name, value, valued := strings.Cut(bare, "=")
+		switch {
+		case !strings.HasPrefix(strings.TrimLeft(flag, `'"`), "-"): // the rest of one that is not quoted
+			hidden = append(hidden, bare)
+			return "REDACTED"
+		case !valued || strings.Contains(plainFlags, " "+name+" "):
+			return flag
+		case len(value) < redact.MinSecret:
+			value = bare
+		}
+		hidden = append(hidden, value)
+		return "-" + name + "=REDACTED"
+	})
+	return shown, hidden
+}
+
+// hideFlags hides what shownValue does in other texts: the checks repeat the flags.
+func (h *hider) hideFlags(flags ...string) {
+	for _, list := range flags {
+		_, hidden := cutFlags(list)
+		h.hide(hidden...)
+	}
 }
