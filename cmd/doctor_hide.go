@@ -74,6 +74,7 @@ func newHider(env *Env, look doctor.Options, logins ...string) *hider {
 	for _, list := range addrs.upstreams {
 		h.hidePasswords(listEntry.FindAllString(list, -1)...)
 	}
+	h.rules = addrs.places(g.Builtin.GOPROXY)
 	owners, hosts := []string(nil), addrs.hosts(hostsIn(g.Builtin.GOPROXY))
 	entries, _ := look.Tokens.Places() // which A01 tells about
 	for _, e := range entries {

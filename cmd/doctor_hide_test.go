@@ -211,6 +211,28 @@ func TestHideMisspelt(t *testing.T) {
 	}
 }
 
+// TestHideUpstreams has tokens in the paths of upstreams.
+func TestHideUpstreams(t *testing.T) {
+	for _, test := range []struct{ list, text, want string }{
+		{"https://dl.host.example/CANARY/acme/go/,direct", "GET https://dl.host.example/CANARY/acme/go/example.com/x/@v/list: 404", "GET https://PRIVATE-upstream-1/example.com/x/@v/list: 404"},
+		{"https://dl.host.example/CANARY/acme/go/", `{"upstream":"https://dl.host.example/CANARY/acme/go/"}`, `{"upstream":"https://PRIVATE-upstream-1/"}`},
+		{"https://u:p@dl.host.example:8443/CANARY", "dl.host.example:8443/CANARY and DL.host.example", "PRIVATE-upstream-1 and PRIVATE-host-2"},
+		{"https://10.1.2.3/CANARY|off", "https://10.1.2.3/CANARY/golang.org/x/mod", "https://PRIVATE-upstream-1/golang.org/x/mod"},
+		{"https://gitlab.com/CANARY/go", "https://gitlab.com/CANARY/go", "https://PRIVATE-upstream-1"},
+		{"https://modules.example.net/CANARY", "https://modules.example.net/CANARY/a", "https://PRIVATE-upstream-1/a"},
+		{"https://dl.host.example/go?key=CANARY&a=b", `"https://dl.host.example/go/rsc.io/quote/@v/list?key=CANARY\u0026a=b"`, `"https://PRIVATE-upstream-1/rsc.io/quote/@v/listPRIVATE-upstream-2"`},
+		{"https://dl.host.example/\xffCANARY/go", "https://dl.host.example/\xffCANARY/go/x", "https://PRIVATE-upstream-1/x"},
+		{"https://dl.host.example/go", "https://github.com/go/x", "https://github.com/go/x"},
+		{"https://modules.example.net/x,direct", "https://modules.example.net/x/y", "https://modules.example.net/x/y"},
+	} {
+		builtin := doctor.GoEnv{GOPROXY: "https://modules.example.net/x,https://modules.example.net"}
+		hide := hiderOf(nil, doctor.Options{Upstream: test.list, Go: func() doctor.Go { return doctor.Go{Builtin: builtin} }})
+		if got := hide.text(test.text); got != test.want {
+			t.Errorf("got  %q\nwant %q", got, test.want)
+		}
+	}
+}
+
 // TestHideOfTheUser has what names a user and a company without being a module.
 func TestHideOfTheUser(t *testing.T) {
 	builtin := doctor.GoEnv{GOPROXY: "https://modules.example.net,direct"}

@@ -3,6 +3,7 @@ package cmd
 import (
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -40,6 +41,49 @@ func addressesOf(env *Env, look doctor.Options) (a addresses) {
 	return a
 }
 
+// portEnd is a port behind a host.
+var portEnd = regexp.MustCompile(`:\d+$`)
+
+// places finds the upstreams that have a path or a query, which may be a token. What
+// follows is a module, and stays. builtin is the list of the go command's own.
+func (a addresses) places(builtin string) (rules []hideRule) {
+	public := listEntry.FindAllString(builtin, -1)
+	add := func(found string) {
+		found = strings.ToValidUTF8(strings.ReplaceAll(found, "&", `(?:&|\\u0026)`), ".+") // the first is of JSON
+		rules = append(rules, hideRule{regexp.MustCompile(`(?i)` + found), "upstream"})
+	}
+	for _, list := range a.upstreams {
+		for _, entry := range listEntry.FindAllString(list, -1) {
+			if slices.Contains(public, entry) {
+				continue
+			}
+			for _, address := range afterScheme(entry) {
+				address, query, _ := strings.Cut(address, "?")
+				host, path, _ := strings.Cut(strings.TrimRight(address, "/"), "/")
+				if host != "" && path != "" {
+					add(regexp.QuoteMeta(portEnd.ReplaceAllString(host, "")) + `(?::\d+)?/` + regexp.QuoteMeta(path))
+				}
+				if query != "" {
+					add(`\?` + regexp.QuoteMeta(query))
+				}
+			}
+		}
+	}
+	return rules
+}
+
+// afterScheme returns an address from its host on. A password may hold what should be
+// escaped in it, and a path an @: then there are two.
+func afterScheme(address string) []string {
+	if _, rest, ok := strings.Cut(address, "://"); ok {
+		address = rest
+	}
+	if at := strings.LastIndexByte(address, '@'); at >= 0 {
+		return []string{address, address[at+1:]}
+	}
+	return []string{address}
+}
+
 // hosts are those of a company that a bundle would name: all but the public ones.
 // Addresses name nobody.
 func (a addresses) hosts(public []string) []string {
@@ -58,12 +102,7 @@ func (a addresses) hosts(public []string) []string {
 func hostsIn(list string) []string {
 	var hosts []string
 	for word := range strings.FieldsFuncSeq(list, func(r rune) bool { return strings.ContainsRune(",| \t", r) }) {
-		_, address, ok := strings.Cut(word, "://")
-		if !ok {
-			address = word
-		}
-		// A password may hold what should be escaped in it, and a path an @.
-		for _, rest := range []string{address, address[strings.LastIndexByte(address, '@')+1:]} {
+		for _, rest := range afterScheme(word) {
 			u, err := url.Parse("//" + rest)
 			if err != nil {
 				continue
