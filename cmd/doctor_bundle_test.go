@@ -84,6 +84,7 @@ func TestBundleLeavesOut(t *testing.T) {
 		{"a value without quotes", "private = github.com/canaryorg\n"},
 		{"a scheme", "x\nprivate = ['https://github.com/canaryorg', 'git@gitlab.com:canaryorg/x']\n"},
 		{"a word", "privat = []\nprivate = ['canaryorg', \"canaryorg-too\"] # by name\n"},
+		{"no UTF-8", "private = ['canaryorg', '\xff']\n"},
 		{"a table", "x\n[network]\nhosts = [\"git.canaryorg.example\", \"github.com/canaryorg\"]\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

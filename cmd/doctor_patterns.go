@@ -67,7 +67,7 @@ func salvage(file string) []string {
 		if within {
 			out = append(out, slices.DeleteFunc(strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t\r\n\"',=#", r) }),
 				func(word string) bool {
-					name := regexp.QuoteMeta(word) // in quotes, and that of "don't" is none
+					name := strings.ToValidUTF8(regexp.QuoteMeta(word), ".+") // in quotes, and that of "don't" is none
 					quoted := regexp.MustCompile(`(?:^|[\s\[,=])["']` + name + `|` + name + `["'](?:[\s\],]|$)`)
 					return !strings.ContainsAny(word, "./") && !quoted.MatchString(line)
 				})...)
