@@ -186,6 +186,43 @@ func TestHideByPlace(t *testing.T) {
 	}
 }
 
+// TestHideHosts has hosts of a company that nothing is fetched from by name.
+func TestHideHosts(t *testing.T) {
+	const database = "sum.canary.example+033de0ae+Ac4zctda0e5eza https://sum.canary.example/x"
+	goEnv := func(e doctor.GoEnv) doctor.Options {
+		return doctor.Options{Go: func() doctor.Go { return doctor.Go{Now: e} }}
+	}
+	last := func(st doctor.DaemonStatus) doctor.Options {
+		return doctor.Options{Daemon: func() doctor.Daemon { return doctor.Daemon{Last: st} }}
+	}
+	for _, test := range []struct {
+		name, text string
+		vars       map[string]string
+		look       doctor.Options
+	}{
+		{"GOSUMDB", "dial sum.canary.example:443", map[string]string{"GOSUMDB": database}, doctor.Options{}},
+		{"GOSUMDB of go env", database, nil, goEnv(doctor.GoEnv{GOSUMDB: database})},
+		{"GOSUMDB of a dead one", database, nil, last(doctor.DaemonStatus{GOSUMDB: database})},
+		{"allow_host's variable", "dev.canary.example:20001", map[string]string{"GOMIRROR_ALLOW_HOST": "localhost:1,dev.canary.example:20001"}, doctor.Options{}},
+		{"allow_host", "host dev.canary.example", nil, doctor.Options{Settings: []doctor.Setting{{Name: "allow_host", Value: "dev.canary.example:20001"}}}},
+		{"allow_host of a dead one", "host dev.canary.example", nil, last(doctor.DaemonStatus{Settings: []doctor.Setting{{Name: "allow_host", Value: "dev.canary.example:20001"}}})},
+		{"a proxy of one label", "lookup canarybox: no such host", map[string]string{"http_proxy": "http://u:p/w@canarybox:3128"}, doctor.Options{}},
+		{"one without a scheme", "lookup canarybox: no such host", map[string]string{"ALL_PROXY": "canarybox:3128"}, doctor.Options{}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := hiderOf(test.vars, test.look).text(test.text); strings.Contains(got, "canary") || !strings.Contains(got, "PRIVATE-") {
+				t.Error(got)
+			}
+		})
+	}
+	hide := hiderOf(map[string]string{"HTTP_PROXY": "http://localhost:1", "HTTPS_PROXY": "http://proxy:1", "ALL_PROXY": "direct",
+		"http_proxy": "off", "all_proxy": "http://[::1]:1", "GOSUMDB": "sum.golang.org https://sum.golang.google.cn"}, doctor.Options{})
+	const public = "localhost, proxy, direct, off, http://[::1]:1, sum.golang.org, https://sum.golang.google.cn"
+	if got := hide.text(public); got != public {
+		t.Errorf("what is public becomes %q", got)
+	}
+}
+
 // TestHideMisspelt has patterns that match nothing. The checks print what was meant.
 func TestHideMisspelt(t *testing.T) {
 	for _, list := range []string{

@@ -14,7 +14,7 @@ import (
 type addresses struct {
 	upstreams []string // lists as GOPROXY has them
 	proxies   []string // of HTTP
-	past      []string // lists of hosts that are reached past those
+	others    []string // lists of hosts: what is reached past those, what is a name of ours
 }
 
 // addressesOf looks at all places that have any.
@@ -25,18 +25,28 @@ func addressesOf(env *Env, look doctor.Options) (a addresses) {
 	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"} {
 		a.proxies = append(a.proxies, env.Getenv(name), env.Getenv(strings.ToLower(name)))
 	}
-	a.past = []string{env.Getenv("NO_PROXY"), env.Getenv("no_proxy")}
+	a.others = []string{env.Getenv("NO_PROXY"), env.Getenv("no_proxy"), env.Getenv("GOMIRROR_ALLOW_HOST")}
+	databases := []string{env.Getenv("GOSUMDB"), g.Now.GOSUMDB, g.Own.GOSUMDB, g.File["GOSUMDB"]}
 	for _, st := range told(look) {
 		a.upstreams, shown = append(a.upstreams, st.Upstream), slices.Concat(shown, st.Settings)
+		databases = append(databases, st.GOSUMDB)
 		if st.Network != nil {
 			a.proxies = append(a.proxies, st.Network.HTTPProxy, st.Network.HTTPSProxy)
-			a.past = append(a.past, st.Network.NoProxy)
+			a.others = append(a.others, st.Network.NoProxy)
 		}
 	}
 	for _, s := range shown {
-		if s.Name == "upstream" {
+		switch s.Name {
+		case "upstream":
 			a.upstreams = append(a.upstreams, s.Value)
+		case "allow_host":
+			a.others = append(a.others, s.Value)
 		}
+	}
+	for _, database := range databases { // NAME+HASH+KEY, and an address as upstreams have it
+		name, address, _ := strings.Cut(strings.TrimSpace(database), " ")
+		name, _, _ = strings.Cut(name, "+")
+		a.upstreams, a.others = append(a.upstreams, address), append(a.others, name)
 	}
 	return a
 }
@@ -88,7 +98,15 @@ func afterScheme(address string) []string {
 // Addresses name nobody.
 func (a addresses) hosts(public []string) []string {
 	var hosts []string
-	for _, list := range slices.Concat(a.upstreams, a.proxies, a.past) {
+	public = append(public, "sum.golang.org", "sum.golang.google.cn")
+	for _, proxy := range a.proxies {
+		// Of one label, and no plain word, which would be in any text.
+		rest := afterScheme(proxy)
+		if host := hostOf(rest[len(rest)-1]); host != "" && !strings.Contains(host, ".") && !slices.Contains([]string{"localhost", "direct", "off", "proxy", "http", "https"}, host) {
+			hosts = append(hosts, host)
+		}
+	}
+	for _, list := range slices.Concat(a.upstreams, a.proxies, a.others) {
 		for _, host := range hostsIn(list) {
 			if !slices.Contains(public, host) && !slices.Contains(hosts, host) && !isForge(host) {
 				hosts = append(hosts, host)
@@ -103,15 +121,23 @@ func hostsIn(list string) []string {
 	var hosts []string
 	for word := range strings.FieldsFuncSeq(list, func(r rune) bool { return strings.ContainsRune(",| \t", r) }) {
 		for _, rest := range afterScheme(word) {
-			u, err := url.Parse("//" + rest)
-			if err != nil {
-				continue
-			}
-			host := strings.TrimPrefix(strings.TrimLeft(strings.ToLower(u.Hostname()), "*"), ".")
-			if _, err := netip.ParseAddr(host); err != nil && strings.Contains(host, ".") && !strings.HasPrefix(host, "localhost.") {
+			if host := hostOf(rest); strings.Contains(host, ".") && !strings.HasPrefix(host, "localhost.") {
 				hosts = append(hosts, host)
 			}
 		}
 	}
 	return hosts
+}
+
+// hostOf returns the host that an address begins with, "" if that is no name.
+func hostOf(address string) string {
+	u, err := url.Parse("//" + address)
+	if err != nil {
+		return ""
+	}
+	host := strings.TrimPrefix(strings.TrimLeft(strings.ToLower(u.Hostname()), "*"), ".")
+	if _, err := netip.ParseAddr(host); err == nil {
+		return ""
+	}
+	return host
 }
