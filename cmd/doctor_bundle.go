@@ -97,10 +97,12 @@ func newBundle(ctx context.Context, env *Env, look doctor.Options, doc doctorDoc
 			add("status.json", "what gomirror says about itself", content)
 		}
 	}
-	if look.SettingsErr == nil {
-		if content, err := readConfigText(look.ConfigFile); err == nil {
-			add("config.toml", "the settings", content)
+	if look.SettingsErr == nil { // not the file's text: its comments may tell anything
+		content, err := json.MarshalIndent(look.Settings, "", "  ")
+		if err != nil {
+			return nil, fmt.Errorf("write settings.json: %w", err)
 		}
+		add("settings.json", "the settings of this shell", content)
 	} else if _, err := os.Lstat(look.ConfigFile); err == nil {
 		b.LeftOut = append(b.LeftOut, leftOut{"config.toml", "can't be read, so its private names can't be hidden"})
 	}

@@ -112,7 +112,7 @@ func TestBundleLeavesOut(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, f := range b.Files {
-				if f.Name == "config.toml" || strings.Contains(string(f.content), "canaryorg") {
+				if f.Name == "config.toml" || f.Name == "settings.json" || strings.Contains(string(f.content), "canaryorg") {
 					t.Errorf("%s is in it:\n%s", f.Name, f.content)
 				}
 			}
@@ -123,5 +123,33 @@ func TestBundleLeavesOut(t *testing.T) {
 				t.Errorf("listed as\n%s\nwant %q", &out, want)
 			}
 		})
+	}
+}
+
+// TestBundleSettings has a config.toml with a comment, which is no setting.
+func TestBundleSettings(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "config.toml")
+	if err := os.WriteFile(file, []byte("# ask the canary team\noffline = true\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b, err := newBundle(t.Context(), &Env{Getenv: func(string) string { return "" }, Environ: func() []string { return nil }}, doctor.Options{
+		ConfigFile: file, StateDir: dir, Tokens: credential.New(credential.Options{}),
+		Settings: []doctor.Setting{{Name: "offline", Value: "true", From: file}},
+		Go:       func() doctor.Go { return doctor.Go{} },
+		Daemon:   func() doctor.Daemon { return doctor.Daemon{} },
+	}, doctorDoc{}, "b.zip")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := false
+	for _, f := range b.Files {
+		told = told || f.Name == "settings.json" && strings.Contains(string(f.content), `"name": "offline"`)
+		if strings.Contains(string(f.content), "canary") {
+			t.Errorf("%s has\n%s", f.Name, f.content)
+		}
+	}
+	if !told {
+		t.Error("the settings are not in it")
 	}
 }
