@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"fmt"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -20,7 +21,8 @@ type hider struct {
 	rules   []hideRule
 	words   map[string]string // by what stood there, in lower case
 	secrets []string          // that no form gives away
-	home    string            // "" if it is none to hide
+	homes   []string          // forms of the home folder
+	users   []string          // what they end in
 }
 
 // hideRule finds names of one kind.
@@ -38,7 +40,8 @@ var privateFile = regexp.MustCompile(`\bprivate[/\\]+[\w-]+(?:\.[\w-]+)+(?:[/\\]
 // so are those that GitHub tells.
 func newHider(env *Env, look doctor.Options, logins ...string) *hider {
 	g := look.Go()
-	h := &hider{words: map[string]string{}, home: xdg.Home}
+	h := &hider{words: map[string]string{}}
+	h.hideHome(xdg.Home)
 	lists := []string{env.Getenv("GOPRIVATE"), env.Getenv("GONOPROXY"), env.Getenv("GONOSUMDB"),
 		env.Getenv("GOMIRROR_PRIVATE"), env.Getenv("GOMIRROR_NETWORK_HOSTS")}
 	named := []string{env.Getenv("GOINSECURE"), env.Getenv("GOVCS")}
@@ -217,11 +220,43 @@ func (h *hider) text(s string) string {
 	for _, rule := range h.rules {
 		s = rule.found.ReplaceAllStringFunc(s, func(name string) string { return h.word(rule.kind, name) })
 	}
-	if h.home == "" || h.home == string(filepath.Separator) {
-		return s
+	if len(h.homes) > 0 {
+		s = strings.NewReplacer(h.homes...).Replace(s)
 	}
-	// In JSON, and with quotes, a backslash is two.
-	return strings.NewReplacer(h.home, "~", strings.ReplaceAll(h.home, `\`, `\\`), "~", strings.ReplaceAll(h.home, `\`, "/"), "~").Replace(s)
+	return filePath.ReplaceAllStringFunc(s, func(file string) string {
+		return pathElem.ReplaceAllStringFunc(file, func(elem string) string {
+			if slices.Contains(h.users, elem) {
+				return h.word("user", elem)
+			}
+			return elem
+		})
+	})
+}
+
+// filePath is an absolute path, and no address; pathElem an element of it.
+var (
+	filePath = regexp.MustCompile(`(?:^|file://|[\s"'=:,;(\[])(?:/|[A-Za-z]:[/\\]|\\\\)[^\s"'/][^\s"']*`)
+	pathElem = regexp.MustCompile(`[^/\\:,;="')\]]+`)
+)
+
+// hideHome hides a home folder, also where it is a link, and its name in other paths:
+// a disk for scratch has folders of the same names. Root is no name.
+func (h *hider) hideHome(home string) {
+	dirs := []string{home}
+	if target, err := filepath.EvalSymlinks(home); err == nil {
+		dirs = unite(dirs, []string{target})
+	}
+	for _, dir := range dirs {
+		if dir == "" || dir == string(filepath.Separator) {
+			continue
+		}
+		slashed := strings.ReplaceAll(dir, `\`, "/")
+		// In JSON, and with quotes, a backslash is two.
+		h.homes = append(h.homes, dir, "~", strings.ReplaceAll(dir, `\`, `\\`), "~", slashed, "~")
+		if name := path.Base(slashed); name != "root" {
+			h.users = append(h.users, name)
+		}
+	}
 }
 
 // word returns what stands for a name.

@@ -1,6 +1,8 @@
 package cmd
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -279,7 +281,7 @@ func TestHideOfTheUser(t *testing.T) {
 			return doctor.Go{Now: doctor.GoEnv{GOPROXY: "http://127.0.0.1:1,https://u:p@nexus.canary.org,https://modules.example.net,direct"}, Builtin: builtin}
 		},
 	}, "canary-ann")
-	hide.home = `C:\Users\canary`
+	hide.hideHome(`C:\Users\canary`)
 	for _, test := range []struct{ text, want string }{
 		{"github.com knows the token as Canary-Ann", "github.com knows the token as PRIVATE-login-1"},
 		{"dial goproxy.canary.example: refused", "dial PRIVATE-host-2: refused"},
@@ -294,5 +296,40 @@ func TestHideOfTheUser(t *testing.T) {
 		if got := hide.text(test.text); got != test.want {
 			t.Errorf("got  %q\nwant %q", got, test.want)
 		}
+	}
+}
+
+// TestHideHome has a home folder that is a link, and its name elsewhere.
+func TestHideHome(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	target, home := filepath.Join(dir, "disk", "u4711"), filepath.Join(dir, "home", "ann")
+	for _, parent := range []string{target, filepath.Dir(home)} {
+		if err := os.MkdirAll(parent, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(target, home); err != nil {
+		t.Skip(err)
+	}
+	hide, root := &hider{words: map[string]string{}}, &hider{words: map[string]string{}}
+	hide.hideHome(home)
+	root.hideHome("/var/root")
+	for _, test := range []struct{ text, want string }{
+		{"open " + home + "/x: denied", "open ~/x: denied"},
+		{"open " + target + "/x: denied", "open ~/x: denied"},
+		{"GOPATH=/scratch/ann/go:/y/ann", "GOPATH=/scratch/PRIVATE-user-1/go:/y/PRIVATE-user-1"},
+		{`{"dir": "/scratch/ann", "file": "D:\\\\ann\\\\x", "u": "file:///s/ann"}`, `{"dir": "/scratch/PRIVATE-user-1", "file": "D:\\\\PRIVATE-user-1\\\\x", "u": "file:///s/PRIVATE-user-1"}`},
+		{"/scratch/annabel ann and/or ann https://example.com/ann github.com/ann/x", "/scratch/annabel ann and/or ann https://example.com/ann github.com/ann/x"},
+		{"/s/u4711/x", "/s/PRIVATE-user-2/x"},
+	} {
+		if got := hide.text(test.text); got != test.want {
+			t.Errorf("got  %q\nwant %q", got, test.want)
+		}
+	}
+	if got := root.text("/var/root/x /scratch/root/x"); got != "~/x /scratch/root/x" {
+		t.Errorf("of root: %q", got)
 	}
 }
