@@ -39,34 +39,9 @@ var privateFile = regexp.MustCompile(`\bprivate[/\\]+[\w-]+(?:\.[\w-]+)+(?:[/\\]
 // the user's own proxies, and by the tokens: their owners and logins are names, too, and
 // so are those that GitHub tells.
 func newHider(env *Env, look doctor.Options, logins ...string) *hider {
-	g := look.Go()
+	g, all := look.Go(), privatePatterns(env, look)
 	h := &hider{words: map[string]string{}}
 	h.hideHome(xdg.Home)
-	lists := []string{env.Getenv("GOPRIVATE"), env.Getenv("GONOPROXY"), env.Getenv("GONOSUMDB"),
-		env.Getenv("GOMIRROR_PRIVATE"), env.Getenv("GOMIRROR_NETWORK_HOSTS")}
-	named := []string{env.Getenv("GOINSECURE"), env.Getenv("GOVCS")}
-	for _, e := range []doctor.GoEnv{g.Now, g.Own} {
-		lists = append(lists, e.GOPRIVATE, e.GONOPROXY, e.GONOSUMDB)
-		named = append(named, e.GOINSECURE, e.GOVCS)
-	}
-	for _, st := range told(look) {
-		lists = slices.Concat(lists, st.Private, st.Served, st.Tokens, []string{st.GONOSUMDB})
-		for _, s := range st.Settings {
-			if s.Name == "private" || s.Name == "network.hosts" {
-				lists = append(lists, s.Value)
-			}
-		}
-	}
-	for _, list := range named {
-		lists = append(lists, namedPatterns(list)...)
-	}
-	if look.SettingsErr != nil {
-		lists = append(lists, salvage(look.ConfigFile)...)
-	}
-	all := unite(look.Private, look.Hosts)
-	for _, list := range lists {
-		all = unite(all, meantPatterns(list))
-	}
 	h.hideFlags(env.Getenv("GOFLAGS"), g.Now.GOFLAGS, g.Own.GOFLAGS, g.File["GOFLAGS"])
 	for _, command := range []string{env.Getenv("GOCACHEPROG"), g.File["GOCACHEPROG"]} {
 		_, rest := cutCommand(command)

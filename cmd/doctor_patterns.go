@@ -5,7 +5,40 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/gomirror/gomirror/doctor"
 )
+
+// privatePatterns are those that anything here treats as private, or a sidecar does.
+func privatePatterns(env *Env, look doctor.Options) []string {
+	g := look.Go()
+	lists := []string{env.Getenv("GOPRIVATE"), env.Getenv("GONOPROXY"), env.Getenv("GONOSUMDB"),
+		env.Getenv("GOMIRROR_PRIVATE"), env.Getenv("GOMIRROR_NETWORK_HOSTS")}
+	named := []string{env.Getenv("GOINSECURE"), env.Getenv("GOVCS")}
+	for _, e := range []doctor.GoEnv{g.Now, g.Own} {
+		lists = append(lists, e.GOPRIVATE, e.GONOPROXY, e.GONOSUMDB)
+		named = append(named, e.GOINSECURE, e.GOVCS)
+	}
+	for _, st := range told(look) {
+		lists = slices.Concat(lists, st.Private, st.Served, st.Tokens, []string{st.GONOSUMDB})
+		for _, s := range st.Settings {
+			if s.Name == "private" || s.Name == "network.hosts" {
+				lists = append(lists, s.Value)
+			}
+		}
+	}
+	for _, list := range named {
+		lists = append(lists, namedPatterns(list)...)
+	}
+	if look.SettingsErr != nil {
+		lists = append(lists, salvage(look.ConfigFile)...)
+	}
+	all := unite(look.Private, look.Hosts)
+	for _, list := range lists {
+		all = unite(all, meantPatterns(list))
+	}
+	return all
+}
 
 // meantPatterns returns the patterns of a list as they are, and as they were meant where
 // they are misspelt: the checks print both.
