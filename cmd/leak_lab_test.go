@@ -2,7 +2,6 @@ package cmd
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -99,12 +98,7 @@ func (l *leakLab) secret(modPath string) {
 // request and says nothing, for as long as somebody waits.
 func (l *leakLab) standIns() {
 	l.t.Helper()
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	gone.Close()
-	l.states = map[string]string{"up": "", "down": gone.Addr().String()}
+	l.states = map[string]string{"up": "", "down": proxytest.ClosedPort(l.t)}
 	for state, answer := range map[string]http.HandlerFunc{
 		"404":     func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "not found", http.StatusNotFound) },
 		"403":     func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "refused", http.StatusForbidden) },

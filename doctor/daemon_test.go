@@ -17,6 +17,7 @@ import (
 
 	"github.com/gomirror/gomirror/doctor"
 	"github.com/gomirror/gomirror/serve/daemon"
+	"github.com/gomirror/gomirror/serve/proxytest"
 )
 
 // pid returns the process of the sidecar.
@@ -190,13 +191,9 @@ func TestListenerGone(t *testing.T) {
 	m := newMachine(t)
 	m.start()
 	// As after a restore of the folder from a backup: the sidecar listens elsewhere.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	m.write(m.state("address"), l.Addr().String()+"\n", 0o600)
-	m.cure("D02", doctor.Fail, "nobody listens on "+l.Addr().String(), "gomirror stop; gomirror serve --background")
+	elsewhere := proxytest.ClosedPort(t)
+	m.write(m.state("address"), elsewhere+"\n", 0o600)
+	m.cure("D02", doctor.Fail, "nobody listens on "+elsewhere, "gomirror stop; gomirror serve --background")
 }
 
 // TestAnswers has a sidecar that proves itself and then answers wrongly, which a real one

@@ -55,18 +55,13 @@ func New(tb testing.TB) *Lab {
 		Authority: NewAuthority(tb, "doctortest authority"),
 		HostsFile: filepath.Join(tb.TempDir(), "hosts"),
 		tb:        tb,
+		closed:    proxytest.ClosedPort(tb),
 		hosts:     make(map[string]*Host),
 		byAddr:    make(map[netip.Addr]*Host),
 	}
 	if err := os.WriteFile(l.HostsFile, nil, 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	l.closed = ln.Addr().String()
-	ln.Close()
 	l.Resolver()
 	return l
 }

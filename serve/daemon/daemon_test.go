@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gomirror/gomirror/serve/proxytest"
 )
 
 // roleEnv makes this test binary play another process.
@@ -328,23 +330,12 @@ func TestSavedWritesNothing(t *testing.T) {
 	if _, err := Dial(dir); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("got %v, want ErrNotRunning", err)
 	}
-	if proof, err := Prove(t.Context(), dir, freeAddr(t)); proof != Closed || err != nil {
+	if proof, err := Prove(t.Context(), dir, proxytest.ClosedPort(t)); proof != Closed || err != nil {
 		t.Errorf("got %q, %v; want closed", proof, err)
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("a question made the state folder")
 	}
-}
-
-// freeAddr returns an address on which nobody listens.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
-	return l.Addr().String()
 }
 
 func TestProve(t *testing.T) {
@@ -388,7 +379,7 @@ func TestProve(t *testing.T) {
 		want Proof
 	}{
 		{"ours", honestAddr, Ours},
-		{"nobody", freeAddr(t), Closed},
+		{"nobody", proxytest.ClosedPort(t), Closed},
 		{"another key", serve(func(w http.ResponseWriter, r *http.Request) {
 			_, port, _ := net.SplitHostPort(r.Host)
 			p, _ := strconv.Atoi(port)

@@ -18,6 +18,7 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -42,6 +43,7 @@ type Upstream struct {
 	db   *Database
 	addr string
 	srv  *http.Server
+	free func() // gives the port up
 	cert *certificate
 	link *clock
 
@@ -67,7 +69,7 @@ func New(tb testing.TB, o Options) *Upstream {
 	if err != nil {
 		tb.Fatalf("start upstream: %v", err)
 	}
-	tb.Cleanup(u.Stop)
+	tb.Cleanup(u.close)
 	return u
 }
 
@@ -101,11 +103,19 @@ func Start(o Options) (*Upstream, error) {
 			}
 		}
 	}
-	u.addr = "127.0.0.1:0"
-	if err := u.Restart(); err != nil {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
 		return nil, err
 	}
+	u.free = func() {}
+	if runtime.GOOS == "linux" { // elsewhere it might keep us from the port too
+		if u.free, err = keepPort(ln); err != nil {
+			return nil, errors.Join(err, ln.Close())
+		}
+	}
+	u.addr = ln.Addr().String()
 	u.URL = scheme + "://" + u.addr
+	u.listen(ln)
 	return u, nil
 }
 
@@ -115,7 +125,12 @@ func (u *Upstream) Restart() error {
 	if err != nil {
 		return err
 	}
-	u.addr = ln.Addr().String()
+	u.listen(ln)
+	return nil
+}
+
+// listen serves, and returns at once.
+func (u *Upstream) listen(ln net.Listener) {
 	u.srv = &http.Server{Handler: u, ReadHeaderTimeout: time.Minute}
 	ln = farListener{ln, u.link, u.cert != nil}
 	// Serve returns when Stop closes the server.
@@ -125,11 +140,17 @@ func (u *Upstream) Restart() error {
 	} else {
 		go u.srv.Serve(ln)
 	}
-	return nil
 }
 
-// Stop closes the listener and every connection, as a killed process would.
+// Stop closes the listener and every connection, as a killed process would. The port
+// stays ours.
 func (u *Upstream) Stop() { u.srv.Close() }
+
+// close is the last Stop.
+func (u *Upstream) close() {
+	u.Stop()
+	u.free()
+}
 
 // SumDBKey is the database's "name+hash+key", a value for GOSUMDB.
 func (u *Upstream) SumDBKey() string { return u.db.Key }

@@ -40,7 +40,7 @@ func Setup(env *testscript.Env) error {
 	env.Setenv("GORACE", "atexit_sleep_ms=0")
 	env.Defer(func() {
 		for _, u := range s.upstreams {
-			u.Stop()
+			u.close()
 		}
 		reap(env.WorkDir)
 	})

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gomirror/gomirror/cache"
+	"github.com/gomirror/gomirror/serve/proxytest"
 	"github.com/gomirror/gomirror/serve/upstream"
 )
 
@@ -168,14 +169,9 @@ func TestBackoff(t *testing.T) {
 
 // A port on which nobody listens now may have somebody in a moment.
 func TestDialIsTriedAgain(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := proxytest.ClosedPort(t)
 	proxy := newProxy(t, "http://"+addr, newClient(t))
-	err = proxy.Fetch(t.Context(), upstream.Request{Key: parseKey(t, zipName)}, nil)
+	err := proxy.Fetch(t.Context(), upstream.Request{Key: parseKey(t, zipName)}, nil)
 	if err == nil || !upstream.Unreachable(err) || !strings.HasPrefix(err.Error(), "fetch "+zipName+" from http://"+addr+": dial tcp") ||
 		!strings.HasSuffix(err.Error(), "(8 tries)") {
 		t.Errorf("error is %v, want that of 8 dials", err)
