@@ -3,6 +3,7 @@ package cmd
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -57,16 +58,16 @@ func showProjects() error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	sleep, err := exec.LookPath("sleep")
+	cat, err := exec.LookPath("cat")
 	if err != nil {
 		return err
 	}
-	err = errors.Join(os.Symlink(sleep, filepath.Join(dir, "go")),
+	err = errors.Join(os.Symlink(cat, filepath.Join(dir, "go")),
 		os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module example.com/seen\n"), 0o600))
 	if err != nil {
 		return err
 	}
-	c := exec.Command(filepath.Join(dir, "go"), "60")
+	c := exec.Command(filepath.Join(dir, "go"))
 	c.Dir, c.Env = dir, []string{"GOPROXY=ours"}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -84,10 +85,19 @@ func showProjects() error {
 	}
 	defer file.Close()
 	c.ExtraFiles = []*os.File{file}
-	if err := c.Start(); err != nil {
+	in, inErr := c.StdinPipe()
+	out, outErr := c.StdoutPipe()
+	if err := errors.Join(inErr, outErr, c.Start()); err != nil {
 		return err
 	}
 	defer func() { c.Process.Kill(); c.Wait() }()
+	// Start returns before the process has its environment: it has once it does its work.
+	if _, err := io.WriteString(in, "up\n"); err != nil {
+		return err
+	}
+	if _, err := io.ReadFull(out, make([]byte, len("up\n"))); err != nil {
+		return err
+	}
 	through := func(goproxy string) bool { return goproxy == "ours" }
 	port := listener.Addr().(*net.TCPAddr).Port
 	fmt.Printf("projects %d\nunconnected projects %d\n", len(prefetch.Running(through, port)), len(prefetch.Running(through, port+1)))

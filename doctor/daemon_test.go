@@ -116,7 +116,7 @@ func TestHanging(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	m.start()
-	kill(t, m.pid(), syscall.SIGSTOP)
+	m.freeze()
 	m.cure("D01", doctor.Fail, "does not answer on its control socket", fmt.Sprintf("kill -9 %d", m.pid()))
 }
 

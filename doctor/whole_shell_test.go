@@ -60,11 +60,11 @@ func shellFaults() []fault {
 
 // freeze stops gomirror, and waits until all of its threads have heard of it, where the
 // system tells.
-func (w *whole) freeze() {
-	w.t.Helper()
-	pid := w.pid()
-	kill(w.t, pid, syscall.SIGSTOP)
-	w.await(func() bool {
+func (m *machine) freeze() {
+	m.t.Helper()
+	pid := m.pid()
+	kill(m.t, pid, syscall.SIGSTOP)
+	m.await(func() bool {
 		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
 		return !slices.ContainsFunc(threads, func(name string) bool {
 			text, err := os.ReadFile(name)
@@ -140,7 +140,7 @@ func TestKilledKeeps(t *testing.T) {
 	m := newMachine(t)
 	m.run("gomirror serve --background --private github.com/acme --cache-dir big")
 	const flags = " --private github.com/acme"
-	kill(t, m.pid(), syscall.SIGSTOP)
+	m.freeze()
 	m.cure("D01", doctor.Fail, "does not answer on its control socket", "gomirror serve --background --cache-dir "+m.path("big")+flags)
 	kill(t, m.pid(), syscall.SIGKILL)
 	m.await(func() bool { return !m.holds() })

@@ -1,6 +1,7 @@
 package prefetch
 
 import (
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -22,7 +23,7 @@ func TestRunning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// It reads its input until we close it, whatever its name. -u is one of its flags
+	// It copies its input until we close it, whatever its name. -u is one of its flags
 	// and says nothing to wantsZips.
 	named := filepath.Join(t.TempDir(), "go")
 	if err := os.Symlink(cat, named); err != nil {
@@ -52,10 +53,21 @@ func TestRunning(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { in.Close(); cmd.Wait() })
+	// Start returns before the process has its arguments and its environment.
+	if _, err := io.WriteString(in, "up\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, len("up\n"))); err != nil {
+		t.Fatal(err)
+	}
 	want := module.Version{Path: "example.com/a", Version: "v1.2.3"}
 	tests := []struct {
 		name    string
