@@ -66,7 +66,7 @@ func (w *world) look(id string) []doctor.Finding {
 	}
 	start := time.Now()
 	results := doctor.Run(w.t.Context(), only, func(doctor.Result) {})
-	if took := time.Since(start); took > 5200*time.Millisecond {
+	if took := time.Since(start); took > 5500*time.Millisecond {
 		w.t.Errorf("%s took %v", id, took)
 	}
 	if len(results) != 1 {

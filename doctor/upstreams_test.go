@@ -14,7 +14,7 @@ import (
 // slow answers after a while that no scheduler adds by itself.
 func slow(w http.ResponseWriter, r *http.Request) {
 	select {
-	case <-time.After(600 * time.Millisecond):
+	case <-time.After(2 * time.Second):
 		w.Header().Set("Content-Type", "text/plain")
 	case <-r.Context().Done():
 	}

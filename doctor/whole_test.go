@@ -38,6 +38,7 @@ type whole struct {
 	dir     string            // where the doctor is asked; "" is home
 	verdict int               // exit code of the last doctor
 	longest time.Duration     // of a doctor
+	itself  time.Duration     // the last doctor, as it says: without the start of a program
 }
 
 // newWhole makes one. change may alter it before gomirror is started; nil gives the user
@@ -212,6 +213,7 @@ func (w *whole) ask() map[string]report {
 	if err := json.Unmarshal(out, &doc); err != nil {
 		w.t.Fatalf("the doctor printed %q, %s: %v", out, said.String(), err)
 	}
+	w.itself = time.Duration(doc.Summary.Seconds * float64(time.Second))
 	if strings.Contains(string(out), "CANARY") {
 		w.t.Errorf("the token is told: %s", out)
 	}

@@ -68,7 +68,7 @@ func TestRelayLoop(t *testing.T) {
 			if resp.StatusCode != tc.status || forwarded.Load() != tc.hops {
 				t.Errorf("got %s after %d hops, want %d after %d: %s", resp.Status, forwarded.Load(), tc.status, tc.hops, body)
 			}
-			if took := time.Since(start); took > time.Second {
+			if took := time.Since(start); took > 10*time.Second {
 				t.Errorf("took %v", took)
 			}
 		})

@@ -183,7 +183,7 @@ func (l *Lab) Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	l.mu.Unlock()
 	last := &net.DNSError{Err: "no resolver", Name: host}
 	for _, r := range resolvers {
-		addrs, err := r.ask(ctx, host, 300*time.Millisecond)
+		addrs, err := r.ask(ctx, host, 900*time.Millisecond)
 		if err == nil || errors.As(err, &last) && last.IsNotFound {
 			return addrs, err
 		}

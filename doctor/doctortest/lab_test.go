@@ -18,7 +18,7 @@ import (
 
 // client is a plain one in the lab's network.
 func client(l *doctortest.Lab) *http.Client {
-	return &http.Client{Timeout: time.Second, Transport: &http.Transport{
+	return &http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{
 		DialContext:       l.Dial,
 		TLSClientConfig:   &tls.Config{RootCAs: l.Roots(), MinVersion: tls.VersionTLS12},
 		DisableKeepAlives: true,

@@ -31,6 +31,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// The limits of real processes on a busy machine: for those who wait for nothing, which is
+// well below one limit of the keychain's, and for those who wait for one, below two.
+const (
+	atOnce  = 3 * time.Second
+	oneWait = 10 * time.Second
+)
+
 // outcome is what a process did to the Store, told without the token.
 type outcome struct {
 	Same   bool // Token gave what Put was given
@@ -185,7 +192,11 @@ func TestSecretServiceFaults(t *testing.T) {
 			test.spoil(session, t, state)
 			o := in(t, session.Environ, "token", state, "acme")
 			t.Logf("told after %s", o.Took)
-			if o.Kind != test.want.String() || o.Took > faultLimit || o.Hint == "" {
+			limit := faultLimit
+			if test.slow {
+				limit = oneWait
+			}
+			if o.Kind != test.want.String() || o.Took > limit || o.Hint == "" {
 				t.Errorf("token: got %+v, want the kind %q", o, test.want)
 			}
 		})
@@ -208,14 +219,14 @@ func TestDialogue(t *testing.T) {
 		t.Fatalf("put: %s", o.Error)
 	}
 	session.Lock()
-	if o := in(t, session.Environ, "put", state, "acme"); o.Kind != credential.Locked.String() || o.Took > time.Second {
+	if o := in(t, session.Environ, "put", state, "acme"); o.Kind != credential.Locked.String() || o.Took > atOnce {
 		t.Errorf("put without a screen: got %+v, want it locked", o)
 	}
 	session.OpenDialogue()
-	if o := in(t, session.Environ, "token", state, "acme"); o.Kind != credential.Locked.String() || o.Took > time.Second {
+	if o := in(t, session.Environ, "token", state, "acme"); o.Kind != credential.Locked.String() || o.Took > atOnce {
 		t.Errorf("token: got %+v, want it locked", o)
 	}
-	if o := in(t, session.Environ, "put", state, "acme"); o.Kind != credential.Hanging.String() || o.Took > faultLimit {
+	if o := in(t, session.Environ, "put", state, "acme"); o.Kind != credential.Hanging.String() || o.Took > oneWait {
 		t.Errorf("put: got %+v, want it to wait and end", o)
 	}
 }

@@ -421,7 +421,7 @@ func TestProve(t *testing.T) {
 		if got, err := Prove(t.Context(), dir, l.Addr().String()); got != Foreign || err != nil {
 			t.Errorf("got %q, %v; want foreign", got, err)
 		}
-		if took := time.Since(start); took > proveTime+time.Second {
+		if took := time.Since(start); took > 3*proveTime {
 			t.Errorf("took %v, want %v", took, proveTime)
 		}
 	})
@@ -574,7 +574,7 @@ func TestDetachFails(t *testing.T) {
 		want       []string
 	}{
 		{name: "child ends", role: "crash", want: []string{"exit status 1", "first line\nthe cache folder is not writable"}},
-		{name: "child hangs", role: "hang", wait: time.Second, want: []string{"does not answer", "thinking"}},
+		{name: "child hangs", role: "hang", wait: 5 * time.Second, want: []string{"does not answer", "thinking"}},
 		{name: "no such program", role: "crash", exe: "/nonexistent/gomirror", want: []string{"start gomirror", "/nonexistent/gomirror"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
