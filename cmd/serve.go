@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 
@@ -77,8 +78,17 @@ func runServe(ctx context.Context, env *Env, flags *pflag.FlagSet, opts serveOpt
 	if opts.background {
 		return serveBackground(ctx, env, s, opts)
 	}
+	if env.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	return serveForeground(ctx, env, s, opts)
 }
+
+// memoryLimit is the memory from which on the garbage collector runs more often. A pull
+// of 175 modules takes 30 to 45 MiB and now and then, with many zips at once, 20 more;
+// with the pages of the program it is to stay below 64 MiB. It bounds nothing: what a zip
+// of 190,000 files needs it gets.
+const memoryLimit = 44 << 20
 
 // serveBackground leaves a daemon running. One that runs already is as good; that
 // it goes by other settings than were asked for is told.
