@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
@@ -28,6 +29,7 @@ func TestPaddedHead(t *testing.T) {
 	})
 	s := newSetup(t, db)
 	d := s.open(t)
+	d.main.stamps.audited = time.Now() // not now: it would write while we look
 	u := newUser(db, d)
 	latest, err := u.ReadRemote("/latest")
 	if err != nil {
@@ -37,7 +39,11 @@ func TestPaddedHead(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Close()
-	places := map[string][]byte{"sent": latest, "user": u.latest, "newest": d.main.head.now.note}
+	newest, err := d.main.head.newest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := map[string][]byte{"sent": latest, "user": u.latest, "newest": newest.note}
 	d.main.mu.Lock()
 	for mod, rec := range d.main.known {
 		places["known "+mod.Path] = rec.format()
