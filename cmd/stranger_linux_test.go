@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/gomirror/gomirror/serve/proxytest"
 )
 
 // guardCommands are what the scripts about other users and web pages use.
@@ -74,7 +76,7 @@ func (s *strangers) openDir(ts *testscript.TestScript) {
 	binary, err := os.ReadFile(exe)
 	ts.Check(err)
 	ts.Check(os.Mkdir(filepath.Join(dir, "bin"), 0o755))
-	ts.Check(os.WriteFile(filepath.Join(dir, "bin", "gomirror"), binary, 0o755))
+	ts.Check(proxytest.WriteProgram(filepath.Join(dir, "bin", "gomirror"), binary, 0o755))
 	ts.Check(os.Symlink("gomirror", filepath.Join(dir, "bin", "visit")))
 	s.dir = dir
 	ts.Setenv("STRANGER_HOME", dir)

@@ -113,7 +113,7 @@ func (m *machine) copyProgram(from string) {
 	text, err := os.ReadFile(from)
 	if err == nil {
 		draft := m.path("bin", ".new")
-		if err = os.WriteFile(draft, text, 0o700); err == nil {
+		if err = proxytest.WriteProgram(draft, text, 0o700); err == nil {
 			err = os.Rename(draft, m.path("bin", "gomirror"))
 		}
 	}

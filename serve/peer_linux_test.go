@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/gomirror/gomirror/serve/proxytest"
 )
 
 // getEnv makes this test binary get the URL in it, as whoever runs it.
@@ -172,7 +174,7 @@ func asOther(t *testing.T, url string) *exec.Cmd {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	copied := filepath.Join(dir, "other")
-	for _, err := range []error{os.Chmod(dir, 0o755), os.WriteFile(copied, binary, 0o755), os.Chmod(copied, 0o755)} {
+	for _, err := range []error{os.Chmod(dir, 0o755), proxytest.WriteProgram(copied, binary, 0o755)} {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/gomirror/gomirror/serve/proxytest"
 )
 
 func TestModesWhateverTheUmask(t *testing.T) {
@@ -214,7 +216,7 @@ func asOther(t *testing.T, role string, args ...string) *exec.Cmd {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	copied := filepath.Join(dir, "other")
-	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(copied, binary, 0o755), os.Chmod(copied, 0o755)); err != nil {
+	if err := errors.Join(os.Chmod(dir, 0o755), proxytest.WriteProgram(copied, binary, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), copied, args...)
