@@ -250,20 +250,25 @@ func TestDue(t *testing.T) {
 	})
 }
 
+// storeUnverified returns a store with n modules that came in while the database was away.
+func storeUnverified(t *testing.T, n int) *cache.Store {
+	t.Helper()
+	away := newSetup(t, newTestDB(t, "sum.example.com"))
+	away.cut()
+	store, offline := newStore(t), away.open(t)
+	for i := range n {
+		if got, err := pull(t, offline, store, mod(i), testMod(mod(i).Path)); got != cache.Unverified {
+			t.Fatalf("got %q, %v", got, err)
+		}
+	}
+	return store
+}
+
 // TestRecheckRefused goes on when all refuse to tell one version, which may be for ever.
 func TestRecheckRefused(t *testing.T) {
 	const n = 40
 	for _, code := range []int{403, 451, 500} {
-		db := newBigDB(t, n)
-		away := newSetup(t, newTestDB(t, "sum.example.com"))
-		away.cut()
-		store := newStore(t)
-		offline := away.open(t)
-		for i := range n {
-			if got, err := pull(t, offline, store, mod(i), testMod(mod(i).Path)); got != cache.Unverified {
-				t.Fatalf("got %q, %v", got, err)
-			}
-		}
+		db, store := newBigDB(t, n), storeUnverified(t, n)
 		refused, _ := lookupName(mod(0))
 		db.trip = 100 * time.Millisecond
 		db.fault = func(_ context.Context, path string) error {
@@ -287,16 +292,7 @@ func TestRecheckRefused(t *testing.T) {
 // TestRecheckWidth looks versions up several at a time.
 func TestRecheckWidth(t *testing.T) {
 	const n = 40
-	db := newBigDB(t, n)
-	away := newSetup(t, newTestDB(t, "sum.example.com"))
-	away.cut()
-	store := newStore(t)
-	offline := away.open(t)
-	for i := range n {
-		if got, err := pull(t, offline, store, mod(i), testMod(mod(i).Path)); got != cache.Unverified {
-			t.Fatalf("got %q, %v", got, err)
-		}
-	}
+	db, store := newBigDB(t, n), storeUnverified(t, n)
 	db.trip = 100 * time.Millisecond
 	inBubble(t, db, func(t *testing.T, d *Database) {
 		start := time.Now()
