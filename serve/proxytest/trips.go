@@ -157,13 +157,21 @@ type countingWriter struct {
 func (w *countingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *countingWriter) Write(p []byte) (int, error) {
-	// The end is taken before the bytes leave: with the last of them the client has all
-	// that it wants, and its next request must not seem to overlap this one.
-	now := time.Now()
+	// Counted before the bytes leave: with the last of them the client has all that it
+	// wants, so a test may look at the counts, and its next request must not seem to
+	// overlap this one.
+	w.count(len(p), time.Now())
 	n, err := w.ResponseWriter.Write(p)
+	if n < len(p) {
+		w.count(n-len(p), time.Now())
+	}
+	return n, err
+}
+
+// count adds n bytes, sent at a time.
+func (w *countingWriter) count(n int, at time.Time) {
 	w.trips.mu.Lock()
 	defer w.trips.mu.Unlock()
 	w.trip.sent += int64(n)
-	w.trip.end = now
-	return n, err
+	w.trip.end = at
 }
