@@ -43,9 +43,9 @@ type Options struct {
 	Announce func(context.Context, module.Version)
 
 	// Asked is told of each request of a client before it is answered; held says that
-	// the cache has the answer. What it returns is called when Get does. It must not
-	// wait. May be nil.
-	Asked func(key cache.Key, held bool) (answered func())
+	// the cache has the answer. What it returns is called when Get does, with the bytes
+	// that had to come from an upstream. It must not wait. May be nil.
+	Asked func(key cache.Key, held bool) (answered func(fetched int64))
 
 	Now func() time.Time // nil means time.Now
 	Log *slog.Logger     // nil discards
@@ -98,14 +98,23 @@ type Answer struct {
 	Cause error         // why it is Stale
 }
 
+// fetched is how many bytes had to come from an upstream.
+func (a *Answer) fetched() int64 {
+	if a == nil || a.State != Miss {
+		return 0
+	}
+	return a.Size
+}
+
 // Get answers key: from the cache if that is fresh, else from an upstream, else from
 // the cache again as far as honesty allows. An error that Is fs.ErrNotExist means
 // that there is no such module or version.
-func (m *Mirror) Get(ctx context.Context, key cache.Key) (*Answer, error) {
+func (m *Mirror) Get(ctx context.Context, key cache.Key) (a *Answer, err error) {
 	tree := m.tree(key)
 	held := m.held(tree, key)
 	fresh := freshness(tree, key.Kind(), held, m.opts.Now()) == use
-	defer m.asked(ctx, key, fresh)()
+	answered := m.asked(ctx, key, fresh)
+	defer func() { answered(a.fetched()) }()
 	if fresh {
 		return m.answer(ctx, key, held, Hit)
 	}
@@ -134,9 +143,9 @@ func (m *Mirror) Get(ctx context.Context, key cache.Key) (*Answer, error) {
 
 // asked tells of a request of a client. What came through another gomirror is that
 // one's to look ahead for.
-func (m *Mirror) asked(ctx context.Context, key cache.Key, held bool) (answered func()) {
+func (m *Mirror) asked(ctx context.Context, key cache.Key, held bool) (answered func(fetched int64)) {
 	if m.opts.Asked == nil || background(ctx) || upstream.Hopped(ctx) {
-		return func() {}
+		return func(int64) {}
 	}
 	return m.opts.Asked(key, held)
 }

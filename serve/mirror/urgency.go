@@ -14,11 +14,13 @@ const (
 	// between the pieces of a body on a link that is busy with it.
 	standBack = 20 * time.Millisecond
 
-	// standLimit is how long it does so in all: what clients wait for may trickle in for
-	// hours.
-	standLimit = 10 * time.Second
+	// standLimit is how long it does so in all. What clients wait for may trickle in for
+	// hours, and while one of go's downloads takes seconds the other goes on to what is
+	// fetched ahead here.
+	standLimit = time.Second
 
-	// smallReads is up to how many pieces a body takes no room worth standing back for.
+	// smallReads is up to how many pieces a body takes no room: it need not stand back,
+	// and none need stand back for it.
 	smallReads = 3
 )
 
@@ -76,6 +78,10 @@ func (f *flights) turn(ctx context.Context, fl *flight) {
 func (f *flights) standsBack(fl *flight) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if fl.reads < smallReads {
+		fl.reads++
+		return 0
+	}
 	rest := standBack - time.Since(f.moved)
 	if rest <= 0 || fl.stood >= standLimit {
 		return 0

@@ -55,16 +55,18 @@ func TestTurns(t *testing.T) {
 	tests := []struct {
 		name   string
 		client body          // what a client waits for
-		joined time.Duration // when a client comes to wait for the other, 0 for never
-		want   time.Duration // until the other has its 10 pieces
+		ahead  int           // pieces of the other, which nobody waits for
+		joined time.Duration // when a client comes to wait for that too, 0 for never
+		want   time.Duration // until it has them all
 	}{
 		// 100 ms for its own pieces, and no more than the last piece of the client's and standBack.
-		{"nobody waits for anything", body{}, 0, 10 * step},
-		{"a client's body comes on", body{pieces: 100, pause: step}, 0, 100*step + standBack + 10*step},
-		{"it waits for its upstream", body{pieces: 10, pause: time.Second}, 0, 10 * step},
-		{"it trickles in for hours", body{pieces: 100_000, pause: step}, 0, standLimit + 11*step},
-		{"a client joins", body{pieces: 100, pause: step}, 300 * time.Millisecond, 300*time.Millisecond + 10*step},
-		{"a small body of a client", body{pieces: smallReads, pause: step}, 0, 10 * step},
+		{"nobody waits for anything", body{}, 10, 0, 10 * step},
+		{"a client's body comes on", body{pieces: 50, pause: step}, 10, 0, 50*step + standBack + 10*step},
+		{"it waits for its upstream", body{pieces: 10, pause: time.Second}, 10, 0, 10 * step},
+		{"it trickles in for hours", body{pieces: 100_000, pause: step}, 10, 0, standLimit + 11*step},
+		{"a client joins", body{pieces: 100, pause: step}, 10, 300 * time.Millisecond, 300*time.Millisecond + 10*step},
+		{"a small body of a client", body{pieces: smallReads, pause: step}, 10, 0, 10 * step},
+		{"a small body ahead of it", body{pieces: 100, pause: step}, smallReads, 0, smallReads * step},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -72,7 +74,7 @@ func TestTurns(t *testing.T) {
 				f := new(flights)
 				ctx, cancel := context.WithCancel(t.Context())
 				test.client.fly(ctx, f, aZip)
-				ahead := body{pieces: 10, pause: step}
+				ahead := body{pieces: test.ahead, pause: step}
 				time.Sleep(5 * step) // it has begun to flow
 				start := time.Now()
 				ahead.fly(Background(ctx), f, bZip)
@@ -81,7 +83,7 @@ func TestTurns(t *testing.T) {
 					go f.do(ctx, flightKey{cache.Public, mustKey(bZip)}, nil)
 				}
 				<-ahead.took
-				if got := time.Since(start); got > test.want || got < test.want-8*step {
+				if got := time.Since(start); got > test.want || got < test.want-12*step {
 					t.Errorf("the body nobody waits for took %v, want up to %v", got, test.want)
 				}
 				cancel()

@@ -86,8 +86,8 @@ func (b *books) end(key cache.Key, size int64, now time.Time) {
 	}
 }
 
-// asked notes that a client wants a key.
-func (b *books) asked(key cache.Key, now time.Time) {
+// asked notes that a client wants a key, and reports whether it was fetched ahead.
+func (b *books) asked(key cache.Key, now time.Time) bool {
 	e := b.open[key]
 	switch {
 	case e == nil:
@@ -100,6 +100,7 @@ func (b *books) asked(key cache.Key, now time.Time) {
 		b.forget(key, e)
 		b.use(key, e)
 	}
+	return e != nil
 }
 
 func (b *books) use(key cache.Key, e *entry) {

@@ -8,15 +8,15 @@ const (
 )
 
 // budget is how many bytes of zips may lie there unasked for one more to be fetched. used
-// is how many were of use since the start.
+// is how many that were fetched ahead were of use since the start.
 //
 // Go mod download wants the zips of the whole graph. Go build those of what is imported,
-// and what that is no go.mod tells: so what was of use bounds what may turn out to be
-// none. Go list -m wants none. Without the project of a command nothing tells it from go
+// and what that is no go.mod tells: so what it has had bounds what may turn out to be of no
+// use. Go list -m wants none. Without the project of a command nothing tells it from go
 // mod download before that asks for its first zip.
 func (p *plan) budget(j job, used int64) int64 {
 	mod := j.key.Module()
-	few := min(p.opts.Budget, buildBudget+(used-p.used)/buildShare)
+	few := min(p.opts.Budget, buildBudget+(used-p.used+p.came)/buildShare)
 	named, found, most := false, false, int64(0)
 	for _, r := range p.projects {
 		if r.gone || !r.names(mod) {

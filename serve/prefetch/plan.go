@@ -43,6 +43,7 @@ type plan struct {
 	projects []*project                   // that go commands work in, see projects.go
 	looks    looks
 	used     int64 // bytes that were of use before
+	came     int64 // bytes of zips that clients had to wait for
 }
 
 // pull is what the requests of one go command tell.

@@ -57,6 +57,9 @@ const (
 	// waits one or two round trips.
 	modSlots = 24
 
+	// nowSlots are for what go asks for next, while all others wait for answers.
+	nowSlots = 4
+
 	// zipSlots is small, for go waits for one zip and not for all: three keep the link
 	// busy, eight would make the first of them late.
 	zipSlots = 3
@@ -96,7 +99,7 @@ type Prefetch struct {
 	open  int   // guarded by mu; requests of clients that have no answer yet
 	books books // guarded by mu
 
-	news [3]chan struct{} // by lane: as many as there are workers to be told of work
+	news [4]chan struct{} // by lane: as many as there are workers to be told of work
 }
 
 // New returns a Prefetch that works once it runs.
@@ -120,7 +123,7 @@ func New(opts Options) *Prefetch {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	p := &Prefetch{opts: opts, plan: newPlan(opts, opts.Now(), 0)}
-	for lane, slots := range [...]int{modLane: modSlots, zipLane: zipSlots, lookLane: 1} {
+	for lane, slots := range [...]int{modLane: modSlots, nowLane: nowSlots, zipLane: zipSlots, lookLane: 1} {
 		p.news[lane] = make(chan struct{}, slots)
 	}
 	return p
@@ -128,14 +131,14 @@ func New(opts Options) *Prefetch {
 
 // Asked is told of every request of a client before it is answered; held says that it
 // is answered from the cache. It does not wait. What it returns is called once the
-// request has its answer.
-func (p *Prefetch) Asked(key cache.Key, held bool) (answered func()) {
+// request has its answer, with the bytes that had to be fetched for it.
+func (p *Prefetch) Asked(key cache.Key, held bool) (answered func(fetched int64)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.opts.Now()
-	p.books.asked(key, now)
+	ahead := p.books.asked(key, now)
 	if p.opts.Mode == Off {
-		return func() {}
+		return func(int64) {}
 	}
 	if p.over(now) {
 		p.plan = newPlan(p.opts, now, p.books.used())
@@ -146,11 +149,16 @@ func (p *Prefetch) Asked(key cache.Key, held bool) (answered func()) {
 		p.plan.queue.news[zipLane]++ // there may be room for another
 	}
 	p.wake()
-	return func() {
+	return func(fetched int64) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.open--
 		p.plan.last = p.opts.Now()
+		if key.Kind() == cache.Zip && !ahead {
+			p.plan.came += fetched
+			p.plan.queue.news[zipLane]++ // there may be room for another
+			p.wake()
+		}
 	}
 }
 
@@ -180,6 +188,7 @@ func (p *Prefetch) Run(ctx context.Context) error {
 	}
 	if p.opts.Mode != Off {
 		start(modSlots, modLane)
+		start(nowSlots, nowLane)
 		start(1, lookLane)
 	}
 	if p.opts.Mode == Full {

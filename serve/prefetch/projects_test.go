@@ -53,18 +53,18 @@ func TestTwoProjectsAreFetched(t *testing.T) {
 				var running atomic.Pointer[[]Project]
 				running.Store(&[]Project{first})
 				p := rig(t, o, Options{Projects: func() []Project { return *running.Load() }})
-				p.Asked(key("a@v1.0.0", cache.Mod), false)()
+				p.Asked(key("a@v1.0.0", cache.Mod), false)(0)
 				time.Sleep(10 * trip)
-				p.Asked(key("b@v1.0.0", cache.Mod), true)()
-				p.Asked(key("a@v1.0.0", cache.Zip), true)()
+				p.Asked(key("b@v1.0.0", cache.Mod), true)(0)
+				p.Asked(key("a@v1.0.0", cache.Zip), true)(0)
 				if beside {
 					running.Store(&[]Project{first, second})
 				} else {
 					running.Store(&[]Project{second})
 				}
-				p.Asked(key("m@v1.0.0", cache.Mod), false)()
+				p.Asked(key("m@v1.0.0", cache.Mod), false)(0)
 				time.Sleep(10 * trip)
-				p.Asked(key("n@v1.0.0", cache.Mod), false)()
+				p.Asked(key("n@v1.0.0", cache.Mod), false)(0)
 				time.Sleep(10 * trip)
 				got := o.kinds("")
 				for _, want := range []string{"m.info", "m.zip", "n.info", "n.zip"} {
@@ -93,7 +93,7 @@ func TestASecondCommandIsFetchedForWithoutItsProject(t *testing.T) {
 			for _, kind := range []cache.Kind{cache.Mod, cache.Info, cache.Zip} {
 				for _, name := range names {
 					if kind == cache.Mod || !strings.HasPrefix(name, "a@") {
-						p.Asked(key(name, kind), false)()
+						p.Asked(key(name, kind), false)(0)
 					}
 				}
 				time.Sleep(5 * trip)
@@ -102,7 +102,7 @@ func TestASecondCommandIsFetchedForWithoutItsProject(t *testing.T) {
 		download(append(slices.Clone(names[:12]), "a@v1.0.0"))
 		before := len(o.log(".info"))
 		for _, name := range names[12:24] {
-			p.Asked(key(name, cache.Mod), false)()
+			p.Asked(key(name, cache.Mod), false)(0)
 		}
 		time.Sleep(5 * trip)
 		if got := len(o.log(".info")) - before; got != 12 {
@@ -118,12 +118,12 @@ func TestZipsAreWantedOnceAnyCommandWantsThem(t *testing.T) {
 	project := Project{Dir: "/p", Requires: versions("a@v1.0.0", "b@v1.0.0", "c@v1.0.0"), Sums: versions("a@v1.0.0", "b@v1.0.0", "c@v1.0.0")}
 	tests := map[string]func(p *Prefetch, zips *atomic.Bool){
 		"go list -m, then go mod download that has all .info": func(p *Prefetch, _ *atomic.Bool) {
-			p.Asked(key("a@v1.0.0", cache.Zip), false)()
+			p.Asked(key("a@v1.0.0", cache.Zip), false)(0)
 		},
 		"go list -m, and go mod download beside it": func(p *Prefetch, zips *atomic.Bool) {
 			zips.Store(true)
 			time.Sleep(lookLater)
-			p.Asked(key("b@v1.0.0", cache.Mod), false)()
+			p.Asked(key("b@v1.0.0", cache.Mod), false)(0)
 		},
 	}
 	for name, next := range tests {
@@ -137,7 +137,7 @@ func TestZipsAreWantedOnceAnyCommandWantsThem(t *testing.T) {
 					return []Project{project}
 				}})
 				for _, name := range []string{"a@v1.0.0", "c@v1.0.0"} {
-					p.Asked(key(name, cache.Mod), false)()
+					p.Asked(key(name, cache.Mod), false)(0)
 				}
 				time.Sleep(10 * trip)
 				if got := o.log(".zip"); len(got) > 0 {
@@ -163,13 +163,13 @@ func TestAnotherProjectsPatternsStay(t *testing.T) {
 		var running atomic.Pointer[[]Project]
 		running.Store(&[]Project{{Dir: "/a", Requires: versions("b@v1.0.0"), Private: []string{"example.com/secret"}}})
 		p := rig(t, o, Options{Projects: func() []Project { return *running.Load() }})
-		p.Asked(key("b@v1.0.0", cache.Mod), false)()
+		p.Asked(key("b@v1.0.0", cache.Mod), false)(0)
 		time.Sleep(5 * trip)
 		running.Store(new([]Project))
 		for range 2 {
-			p.Asked(key("z@v1.0.0", cache.Mod), false)()
+			p.Asked(key("z@v1.0.0", cache.Mod), false)(0)
 			time.Sleep(5 * trip)
-			p.Asked(key("a@v1.0.0", cache.Mod), false)()
+			p.Asked(key("a@v1.0.0", cache.Mod), false)(0)
 			time.Sleep(lookLater)
 		}
 		if got := o.log("secret/@v/v1.0.0.mod"); len(got) > 0 {
@@ -229,8 +229,8 @@ func TestAPullWithoutEndIsBounded(t *testing.T) {
 		const each = 5 // .mod and .info: below queueLimit in a span
 		for i := range 3 * queueLimit / each {
 			for n := range each {
-				p.Asked(key(name(each*i+n), cache.Zip), false)()
-				p.Asked(key(name(each*i+n), cache.List), false)()
+				p.Asked(key(name(each*i+n), cache.Zip), false)(0)
+				p.Asked(key(name(each*i+n), cache.List), false)(0)
 			}
 			time.Sleep(time.Second)
 		}
@@ -246,7 +246,7 @@ func TestAPullWithoutEndIsBounded(t *testing.T) {
 		}
 		p.mu.Unlock()
 		before := len(o.log(".mod"))
-		p.Asked(key("last@v1.0.0", cache.Zip), false)()
+		p.Asked(key("last@v1.0.0", cache.Zip), false)(0)
 		time.Sleep(5 * trip)
 		if got := len(o.log(".mod")) - before; got != 1 {
 			t.Errorf("%d .mod fetched for the last zip, want 1", got)
@@ -262,11 +262,11 @@ func TestTheGraphAfterTheZips(t *testing.T) {
 		o.mods["example.com/a@v1.0.0"] = goMod("a@v1.0.0", "1.21", "b@v1.0.0", "c@v1.0.0")
 		p := rig(t, o, Options{})
 		for _, name := range []string{"a@v1.0.0", "b@v1.1.0", "c@v1.1.0"} {
-			p.Asked(key(name, cache.Zip), false)()
+			p.Asked(key(name, cache.Zip), false)(0)
 			time.Sleep(5 * trip)
 		}
 		for _, name := range []string{"b@v1.0.0", "c@v1.0.0"} {
-			p.Asked(key(name, cache.Mod), false)()
+			p.Asked(key(name, cache.Mod), false)(0)
 			time.Sleep(5 * trip)
 		}
 		if got := o.log("v1.0.0.zip"); len(got) > 0 {
@@ -280,13 +280,13 @@ func TestNobodyIsWokenForNothing(t *testing.T) {
 	p := New(Options{}) // nobody works
 	told := func() []int { return []int{len(p.news[modLane]), len(p.news[zipLane]), len(p.news[lookLane])} }
 	for i := range 100 {
-		p.Asked(key(fmt.Sprintf("m%d@v1.0.0", i), cache.Mod), true)()
+		p.Asked(key(fmt.Sprintf("m%d@v1.0.0", i), cache.Mod), true)(0)
 	}
 	if got := told(); !slices.Equal(got, []int{0, 0, 0}) {
 		t.Errorf("for what is held %v were told, want nobody", got)
 	}
 	p.plan = newPlan(p.opts, p.opts.Now(), 0)
-	p.Asked(key("a@v1.0.0", cache.Mod), false)()
+	p.Asked(key("a@v1.0.0", cache.Mod), false)(0)
 	if got := told(); !slices.Equal(got, []int{2, 1, 1}) { // .mod, .info, .zip and the project
 		t.Errorf("for a .mod %v were told, want 2, 1 and 1", got)
 	}

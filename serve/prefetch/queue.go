@@ -12,6 +12,7 @@ type laneName uint8
 
 const (
 	modLane  laneName = iota // .mod and .info
+	nowLane                  // those of them that are in the first tier
 	zipLane                  // .zip
 	lookLane                 // the search for the project
 )
@@ -41,11 +42,11 @@ type job struct {
 // queue has the jobs of a plan. A key is queued once.
 type queue struct {
 	queued recent[cache.Key, bool]
-	lanes  [2][]job
+	lanes  [3][]job // that of nowLane is modLane's
 	at     map[cache.Kind]string // module path that the client has reached
 	near   recent[string, bool]  // module paths whose packages what was asked for imports
 	look   bool
-	news   [3]int // by lane: what came since they were told
+	news   [4]int // by lane: what came since they were told
 }
 
 func newQueue() queue { return queue{at: make(map[cache.Kind]string)} }
@@ -74,6 +75,9 @@ func (q *queue) again(j job) {
 	}
 	q.lanes[lane] = append(q.lanes[lane], j)
 	q.news[lane]++
+	if lane == modLane && j.tier == first {
+		q.news[nowLane]++
+	}
 }
 
 // lookNow queues a look for projects.
@@ -112,6 +116,9 @@ func (q *queue) take(lane laneName, may, wanted func(job) bool) (job, bool) {
 		look := q.look
 		q.look = false
 		return job{look: true}, look
+	}
+	if lane == nowLane {
+		lane, may = modLane, func(j job) bool { return j.tier == first }
 	}
 	for {
 		best := -1
