@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/mod/module"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gomirror/gomirror/cache"
@@ -137,6 +138,7 @@ func (a *assembly) verify(context.Context) (err error) {
 		StateDir: filepath.Join(a.s.stateDir, "sumdb"),
 		CacheDir: filepath.Join(a.s.cacheDir, "sumdb"),
 		Remotes:  a.relays,
+		Vouched:  func(of module.Version, h1 string) bool { return a.ahead.Vouches(of, h1) },
 		Client:   a.client,
 		Offline:  a.s.offline,
 		HopID:    a.hopID,
@@ -184,9 +186,14 @@ func (a *assembly) read(context.Context) error {
 		Origin:   a.origin,
 		Verify:   a.sums.Verify,
 		Announce: a.sums.Announce,
-		Asked:    a.ahead.Asked,
-		Now:      a.env.Now,
-		Log:      a.log,
+		Settle: func(ctx context.Context, key cache.Key) {
+			if err := a.sums.Settle(ctx, a.store, key); err != nil {
+				a.log.DebugContext(ctx, "verdict put off", "key", key, "err", err)
+			}
+		},
+		Asked: a.ahead.Asked,
+		Now:   a.env.Now,
+		Log:   a.log,
 	})
 	a.keep(a.mirror.Close)
 	return nil

@@ -20,7 +20,8 @@ type sieve struct {
 	answer func(*cache.Draft) // told of it once it may be served; nil to have it kept first
 
 	mu      sync.Mutex
-	refused []refusal // guarded by mu
+	refused []refusal   // guarded by mu
+	judged  []cache.Key // guarded by mu
 }
 
 // refusal is an answer that must not be served.
@@ -61,8 +62,27 @@ func (s *sieve) close() {
 	s.refused = nil
 }
 
+// judge notes that there may be a verdict to settle.
+func (s *sieve) judge(key cache.Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.judged = append(s.judged, key)
+}
+
+// settle waits for the verdicts that were put off.
+func (s *sieve) settle(ctx context.Context) {
+	s.mu.Lock()
+	judged := s.judged
+	s.mu.Unlock()
+	for _, key := range judged {
+		if s.mirror.opts.Settle != nil {
+			s.mirror.opts.Settle(ctx, key)
+		}
+	}
+}
+
 // keep takes one answer through draft, check, verification and commit: this order is
-// the promise that nothing unverified is ever read back. If just the disk could not
+// the promise that nothing is ever read back that Verify has refused. If just the disk could not
 // take the answer, it returns the draft to serve from.
 func (s *sieve) keep(ctx context.Context, key cache.Key, meta cache.Meta, body io.Reader) (*cache.Draft, error) {
 	m := s.mirror
@@ -85,6 +105,7 @@ func (s *sieve) keep(ctx context.Context, key cache.Key, meta cache.Meta, body i
 	}
 	if err == nil && m.opts.Verify != nil {
 		err = m.opts.Verify(ctx, key, draft)
+		s.judge(key)
 	}
 	served := false
 	if err == nil {

@@ -194,3 +194,51 @@ func TestServedBeforeTheDiskFails(t *testing.T) {
 		t.Error("it is kept all the same")
 	}
 }
+
+// A verdict that was put off is waited for by nobody, but it comes before gomirror stops.
+func TestSettleFollowsTheAnswer(t *testing.T) {
+	let, settled := make(chan struct{}), make(chan cache.Key, 1)
+	m := newMirror(t, nil, func(o *Options) {
+		o.Source = speech{{"a", zipOf(t, "v1.0.0", "x")}}
+		o.Verify = func(_ context.Context, _ cache.Key, draft *cache.Draft) error { draft.Judge(cache.Unverified); return nil }
+		o.Settle = func(_ context.Context, k cache.Key) {
+			<-let
+			settled <- k
+		}
+	})
+	if _, state, err := get(t, m, zipKey); err != nil || state != Miss {
+		t.Fatalf("got %s, %v", state, err)
+	}
+	if _, state, err := get(t, m, zipKey); err != nil || state != Hit {
+		t.Errorf("before it is settled: %s, %v; want a hit", state, err)
+	}
+	close(let)
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case k := <-settled:
+		if k != key(t, zipKey) {
+			t.Errorf("settled %s", k)
+		}
+	default:
+		t.Error("nothing was settled")
+	}
+}
+
+// What could not be kept is to be settled too, if only to be forgotten.
+func TestSettleFollowsAFailure(t *testing.T) {
+	var settled []string
+	m := newMirror(t, nil, func(o *Options) {
+		o.Source = speech{{"a", zipOf(t, "v1.0.0", "x")}}
+		o.Verify = func(context.Context, cache.Key, *cache.Draft) error { return errors.New("bad luck") }
+		o.Settle = func(_ context.Context, k cache.Key) { settled = append(settled, k.String()) }
+	})
+	if _, _, err := get(t, m, zipKey); err == nil {
+		t.Error("it is served")
+	}
+	m.flights.aloft.Wait()
+	if len(settled) != 1 || settled[0] != zipKey {
+		t.Errorf("settled: %q, want the zip", settled)
+	}
+}

@@ -389,7 +389,7 @@ func TestTheProjectOfTheCommandIsFetched(t *testing.T) {
 	version := func(name string) module.Version { return key(name, cache.Mod).Module() }
 	project := Project{
 		Requires: []module.Version{version("a@v1.0.0"), version("b@v1.0.0"), version("secret@v1.0.0")},
-		Sums:     []module.Version{version("a@v1.0.0"), version("b@v1.0.0"), version("c@v0.1.0"), version("secret@v1.0.0")},
+		Sums:     modSums("a@v1.0.0", "b@v1.0.0", "c@v0.1.0", "secret@v1.0.0"),
 		Zips:     true,
 	}
 	other := Project{Requires: []module.Version{version("z@v1.0.0")}, Zips: true}

@@ -21,12 +21,18 @@ type Project struct {
 	Dir      string           // of its go.mod
 	Requires []module.Version // as they are after replacements, in go's order
 	Old      bool             // of before Go 1.17: its go.mod does not require what those require
-	Sums     []module.Version // whose .mod files go.sum knows; nil without a go.sum
-	Zipped   []module.Version // of an Old one: whose zips go.sum knows, the highest version of each path
+	Sums     []Sum            // of its go.sum; nil without one
+	Zipped   []module.Version // of an Old one: whose zips go.sum has, the highest version of each path
 	Zips     bool             // the go command that runs there wants zips
 	Few      bool             // of them those that are imported, though it reads the whole graph: go get
 	Private  []string         // patterns: GOPRIVATE, GONOPROXY and GONOSUMDB of that command
 	Replaced []string         // module paths that have something else in their place
+}
+
+// Sum is a line of a go.sum. The version of a .mod ends in "/go.mod".
+type Sum struct {
+	module.Version
+	H1 string
 }
 
 // fileLimit is the size up to which a go.mod or go.sum is read. Kubernetes' have 15 and
@@ -59,10 +65,9 @@ func readProject(dir string) (Project, error) {
 		}
 	}
 	if text, err := readFile(filepath.Join(root, "go.sum")); err == nil {
-		zipped := []module.Version(nil)
-		project.Sums, zipped = readSums(text)
+		project.Sums = readSums(text)
 		if project.Old {
-			project.Zipped = highest(zipped)
+			project.Zipped = zipped(project.Sums)
 		}
 	}
 	return project, nil
@@ -122,29 +127,36 @@ func required(file *modfile.File) []module.Version {
 	return mods
 }
 
-// readSums returns the versions whose .mod a go.sum knows, and those whose zip it knows.
-// Go reads no other .mod, or it would have added that.
-func readSums(text []byte) (mods, zips []module.Version) {
+// readSums returns the lines of a go.sum. Those that go would not understand are passed
+// over.
+func readSums(text []byte) []Sum {
+	sums := []Sum{}
 	for line := range bytes.Lines(text) {
-		f := strings.Fields(string(line))
-		if len(f) != 3 {
-			continue
-		}
-		if version, ok := strings.CutSuffix(f[1], "/go.mod"); ok {
-			mods = append(mods, module.Version{Path: f[0], Version: version})
-		} else if strings.HasPrefix(f[2], "h1:") {
-			zips = append(zips, module.Version{Path: f[0], Version: f[1]})
+		if f := strings.Fields(string(line)); len(f) == 3 && strings.HasPrefix(f[2], "h1:") {
+			sums = append(sums, Sum{module.Version{Path: f[0], Version: f[1]}, f[2]})
 		}
 	}
-	return mods, zips
+	return sums
 }
 
-// highest returns the highest version of each path: go.sum keeps old ones until go mod
-// tidy.
-func highest(mods []module.Version) []module.Version {
-	module.Sort(mods) // by path, then version
-	slices.Reverse(mods)
-	return slices.CompactFunc(mods, func(a, b module.Version) bool { return a.Path == b.Path })
+// ofMod reports whether the line is about a .mod, and of what version.
+func (s Sum) ofMod() (mod module.Version, ok bool) {
+	version, ok := strings.CutSuffix(s.Version.Version, "/go.mod")
+	return module.Version{Path: s.Path, Version: version}, ok
+}
+
+// zipped returns the versions whose zips go.sum has, the highest of each path: it keeps
+// old ones until go mod tidy.
+func zipped(sums []Sum) []module.Version {
+	var zips []module.Version
+	for _, s := range sums {
+		if mod, ok := s.ofMod(); !ok {
+			zips = append(zips, mod)
+		}
+	}
+	module.Sort(zips) // by path, then version
+	slices.Reverse(zips)
+	return slices.CompactFunc(zips, func(a, b module.Version) bool { return a.Path == b.Path })
 }
 
 // wantsZips reports whether a go command with these arguments downloads zips, and

@@ -34,8 +34,9 @@ type project struct {
 	private func(modPath string) bool
 	whole   map[module.Version]bool     // named by go.mod, or go.sum: zip and all if true, else .mod
 	paths   map[string][]module.Version // keys of whole by module path
-	graph   bool                        // a command there reads the module graph
-	seen    time.Time                   // when it was last found
+	sums    map[Sum]bool
+	graph   bool      // a command there reads the module graph
+	seen    time.Time // when it was last found
 	gone    bool
 }
 
@@ -91,8 +92,11 @@ func (r *project) update(found Project, now time.Time) {
 	for _, mod := range slices.Concat(r.Requires, r.Zipped) {
 		r.whole[mod] = true
 	}
-	for _, mod := range r.Sums {
-		if !r.whole[mod] {
+	r.sums = make(map[Sum]bool)
+	for _, sum := range r.Sums {
+		r.sums[sum] = true
+		// Go reads no .mod that is not in there, or it would have added it.
+		if mod, ok := sum.ofMod(); ok && !r.whole[mod] {
 			r.whole[mod] = false // the .mod alone
 		}
 	}
@@ -112,6 +116,14 @@ func union(a, b []string) []string {
 func (r *project) names(mod module.Version) bool {
 	_, ok := r.whole[mod]
 	return ok && !r.gone
+}
+
+// Vouches reports whether the go.sum of a project in which go asks us has a hash for a
+// version, which ends in /go.mod for that of a .mod.
+func (p *Prefetch) Vouches(of module.Version, h1 string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.plan.any(func(r *project) bool { return r.sums[Sum{of, h1}] })
 }
 
 // asks reports whether a client wants a module's .mod or .zip, and reads whether it

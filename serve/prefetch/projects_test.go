@@ -14,6 +14,15 @@ import (
 	"github.com/gomirror/gomirror/cache"
 )
 
+// modSums are the lines of a go.sum that knows the .mod files of versions.
+func modSums(names ...string) []Sum {
+	var sums []Sum
+	for _, mod := range versions(names...) {
+		sums = append(sums, Sum{module.Version{Path: mod.Path, Version: mod.Version + "/go.mod"}, "h1:of " + mod.Path})
+	}
+	return sums
+}
+
 func versions(names ...string) []module.Version {
 	var mods []module.Version
 	for _, name := range names {
@@ -44,8 +53,8 @@ func library(names ...string) *origin {
 
 // TestTwoProjectsAreFetched has a second command begin soon after the first, or beside it.
 func TestTwoProjectsAreFetched(t *testing.T) {
-	first := Project{Dir: "/first", Requires: versions("a@v1.0.0", "b@v1.0.0"), Sums: versions("a@v1.0.0", "b@v1.0.0"), Zips: true}
-	second := Project{Dir: "/second", Requires: versions("m@v1.0.0", "n@v1.0.0"), Sums: versions("m@v1.0.0", "n@v1.0.0"), Zips: true}
+	first := Project{Dir: "/first", Requires: versions("a@v1.0.0", "b@v1.0.0"), Sums: modSums("a@v1.0.0", "b@v1.0.0"), Zips: true}
+	second := Project{Dir: "/second", Requires: versions("m@v1.0.0", "n@v1.0.0"), Sums: modSums("m@v1.0.0", "n@v1.0.0"), Zips: true}
 	for name, beside := range map[string]bool{"one after the other": false, "side by side": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -115,7 +124,7 @@ func TestASecondCommandIsFetchedForWithoutItsProject(t *testing.T) {
 }
 
 func TestZipsAreWantedOnceAnyCommandWantsThem(t *testing.T) {
-	project := Project{Dir: "/p", Requires: versions("a@v1.0.0", "b@v1.0.0", "c@v1.0.0"), Sums: versions("a@v1.0.0", "b@v1.0.0", "c@v1.0.0")}
+	project := Project{Dir: "/p", Requires: versions("a@v1.0.0", "b@v1.0.0", "c@v1.0.0"), Sums: modSums("a@v1.0.0", "b@v1.0.0", "c@v1.0.0")}
 	tests := map[string]func(p *Prefetch, zips *atomic.Bool){
 		"go list -m, then go mod download that has all .info": func(p *Prefetch, _ *atomic.Bool) {
 			p.Asked(key("a@v1.0.0", cache.Zip), false)(0)
@@ -197,7 +206,7 @@ func TestIndirectRequirementsOfOldProjects(t *testing.T) {
 				o.mods["example.com/b@v1.0.0"] = goMod("b@v1.0.0", "1.13", "c@v1.0.0")
 				project := Project{Dir: "/p", Old: true, Zips: true, Requires: versions("b@v1.0.0")}
 				if test.sums {
-					project.Sums = versions("b@v1.0.0", "b@v0.9.0", "c@v1.0.0")
+					project.Sums = modSums("b@v1.0.0", "b@v0.9.0", "c@v1.0.0")
 					project.Zipped = versions("b@v1.0.0", "c@v1.0.0")
 				}
 				p := rig(t, o, Options{Projects: func() []Project { return []Project{project} }})
@@ -290,4 +299,34 @@ func TestNobodyIsWokenForNothing(t *testing.T) {
 	if got := told(); !slices.Equal(got, []int{2, 1, 1}) { // .mod, .info, .zip and the project
 		t.Errorf("for a .mod %v were told, want 2, 1 and 1", got)
 	}
+}
+
+// TestVouches goes by the go.sum of projects in which go asks now.
+func TestVouches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		project := Project{Dir: "/p", Requires: versions("a@v1.0.0"), Sums: modSums("a@v1.0.0", "b@v1.0.0")}
+		other := Project{Dir: "/q", Requires: versions("z@v1.0.0"), Sums: modSums("z@v1.0.0")}
+		running := []Project{project, other}
+		p := rig(t, origins(map[string]string{"a@v1.0.0": goMod("a", "1.20")}), Options{Projects: func() []Project { return running }})
+		of := func(sum Sum) bool { return p.Vouches(sum.Version, sum.H1) }
+		if of(project.Sums[0]) {
+			t.Error("vouched for before anybody asked")
+		}
+		p.Asked(key("a@v1.0.0", cache.Mod), false)(0)
+		time.Sleep(trip)
+		wrong := project.Sums[1]
+		wrong.H1 += "x"
+		for sum, want := range map[Sum]bool{project.Sums[0]: true, project.Sums[1]: true, wrong: false, other.Sums[0]: false} {
+			if got := of(sum); got != want {
+				t.Errorf("%v: vouched for is %v, want %v", sum, got, want)
+			}
+		}
+		running = nil
+		time.Sleep(2 * lookLater)
+		p.Asked(key("c@v1.0.0", cache.Mod), false)(0)
+		time.Sleep(trip)
+		if of(project.Sums[0]) {
+			t.Error("vouched for by a project that go has left")
+		}
+	})
 }

@@ -42,7 +42,7 @@ type job struct {
 // queue has the jobs of a plan. A key is queued once.
 type queue struct {
 	queued recent[cache.Key, bool]
-	lanes  [3][]job // that of nowLane is modLane's
+	lanes  [3][]job              // that of nowLane is modLane's
 	at     map[cache.Kind]string // module path that the client has reached
 	near   recent[string, bool]  // module paths whose packages what was asked for imports
 	look   bool

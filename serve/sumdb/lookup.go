@@ -37,7 +37,7 @@ func (r record) sum(modPath, version string) string {
 // Here a record is proven in the head that is held; only one that this head does not
 // have needs the head that came with it, and then the tiles of both proofs are fetched
 // at once. See [client.audit] for the heads that no record needed.
-func (c *client) lookup(ctx context.Context, e errand) (record, error) {
+func (c *client) lookup(ctx context.Context, e errand, say func(record)) (record, error) {
 	name, err := lookupName(e.mod)
 	if err != nil {
 		return record{}, err
@@ -53,6 +53,7 @@ func (c *client) lookup(ctx context.Context, e errand) (record, error) {
 		if rec, from, err = c.ask(ctx, name, try > 0); err != nil {
 			return record{}, err
 		}
+		say(rec)
 		if err = c.include(ctx, rec, try > 0); err == nil {
 			if from != "" {
 				c.copy.writeLookup(name, rec.format())

@@ -22,7 +22,10 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"sync"
 	"time"
+
+	"golang.org/x/mod/module"
 )
 
 // Options configure a [Database].
@@ -38,6 +41,9 @@ type Options struct {
 	// private is not known, so we look up none by ourselves: the relay asks for what
 	// the go command wants to know. Nil means none.
 	Origin func(modPath string) bool
+	// Vouched reports whether the go.sum of a project in which go asks us has a hash for a
+	// version, which ends in /go.mod for that of a .mod. Nil means that none has.
+	Vouched func(of module.Version, h1 string) bool
 	// StateDir keeps the tree heads, CacheDir the lookups and tiles. Both are folders
 	// of this package's own. Required.
 	StateDir, CacheDir string
@@ -71,6 +77,7 @@ type Database struct {
 	cache   *os.Root
 	stop    context.CancelFunc
 	due     *due
+	doubts  sync.Map // cache.Key -> *flight, of what was trusted and is not proven yet
 }
 
 // New opens the databases' state. Nothing is asked before the first use.
@@ -85,6 +92,9 @@ func newDatabase(opts Options, std source) (_ *Database, err error) {
 	}
 	if opts.Origin == nil {
 		opts.Origin = func(string) bool { return false }
+	}
+	if opts.Vouched == nil {
+		opts.Vouched = func(module.Version, string) bool { return false }
 	}
 	if opts.Remotes == nil {
 		opts.Remotes = func() []Remote { return nil }

@@ -2,9 +2,11 @@ package sumdb
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/gomirror/gomirror/cache"
+	"github.com/gomirror/gomirror/serve/upstream"
 	"golang.org/x/mod/module"
 )
 
@@ -12,6 +14,10 @@ const (
 	// verifyPatience is how long a commit waits for a lookup that is slow. It goes on
 	// and the version is checked again later.
 	verifyPatience = 10 * time.Second
+
+	// proofGrace is how long a proof is waited for that a go.sum could stand in for. Of a
+	// database next door it is there by then, and a second verdict costs a write.
+	proofGrace = 5 * time.Millisecond
 
 	// toolchainPath is always verified, as the go command does: no go.sum has it.
 	toolchainPath = "golang.org/toolchain"
@@ -34,8 +40,9 @@ func (d *Database) verifier(modPath string) *client {
 
 // Verify judges a checked draft of a .mod or .zip by the checksum database. A
 // *cache.ContradictionError says that the database has other bytes. If it can't be
-// asked the draft is judged Unverified, for [Database.Recheck] to look at. Other kinds
-// have no checksum and are left alone.
+// asked the draft is judged Unverified, for [Database.Recheck] to look at; and so it is
+// if [Database.trusts] holds, for [Database.Settle], which must be called once the draft
+// is kept or not. Other kinds have no checksum and are left alone.
 func (d *Database) Verify(ctx context.Context, key cache.Key, draft *cache.Draft) error {
 	if key.Kind() != cache.Mod && key.Kind() != cache.Zip {
 		return nil
@@ -46,9 +53,22 @@ func (d *Database) Verify(ctx context.Context, key cache.Key, draft *cache.Draft
 		draft.Judge(cache.Exempt)
 		return nil
 	}
+	of := mod
+	if key.Kind() == cache.Mod {
+		of.Version += "/go.mod"
+	}
 	patient, cancel := context.WithTimeoutCause(ctx, verifyPatience, errPatience)
 	defer cancel()
-	rec, err := c.lookupCtx(patient, mod, true)
+	f, err := c.flight(patient, mod, true)
+	if err == nil && d.trusts(patient, f, of, draft.H1()) {
+		d.doubts.Store(key, f)
+		draft.Judge(cache.Unverified)
+		return nil
+	}
+	var rec record
+	if err == nil {
+		rec, err = f.wait(patient)
+	}
 	if ctx.Err() != nil && err != nil {
 		return context.Cause(ctx) // nobody waits for the draft any more
 	}
@@ -60,11 +80,7 @@ func (d *Database) Verify(ctx context.Context, key cache.Key, draft *cache.Draft
 		draft.Judge(cache.Unverified)
 		return nil
 	}
-	version := mod.Version
-	if key.Kind() == cache.Mod {
-		version += "/go.mod"
-	}
-	switch want := rec.sum(mod.Path, version); want {
+	switch want := rec.sum(of.Path, of.Version); want {
 	case draft.H1():
 		draft.Judge(cache.Verified)
 	case "":
@@ -72,6 +88,66 @@ func (d *Database) Verify(ctx context.Context, key cache.Key, draft *cache.Draft
 		draft.Judge(cache.Unverified)
 	default:
 		return &cache.ContradictionError{Key: key, Got: draft.H1(), Want: want, Authority: c.authority()}
+	}
+	return nil
+}
+
+// trusts reports whether a file may be served before the database's answer is proven. A
+// proof takes a round trip more than the file does, and go waits for one file at a time.
+// So it may follow where a client waits, if the database answers with the hash of the
+// file and the go.sum of a project in which go asks has the same: go would take these
+// bytes from anybody, and asks no database about them. It returns no later than the
+// proof does, or ctx ends.
+func (d *Database) trusts(ctx context.Context, f *flight, of module.Version, h1 string) bool {
+	awaited, said := upstream.Awaited(ctx), f.said
+	if awaited == nil {
+		return false
+	}
+	for awaited != nil || said != nil {
+		select {
+		case <-f.done:
+			return false
+		case <-ctx.Done():
+			return false
+		case <-awaited:
+			awaited = nil
+		case <-said:
+			said = nil
+		}
+	}
+	if f.claim.sum(of.Path, of.Version) != h1 {
+		return false
+	}
+	late := time.NewTicker(proofGrace)
+	defer late.Stop()
+	for {
+		select {
+		case <-late.C:
+			if d.opts.Vouched(of, h1) { // perhaps by now: the project is looked for since the request
+				return true
+			}
+		case <-f.done:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// Settle gives its verdict to a file that Verify has trusted, once the proof is there. It
+// returns at once if it has not.
+func (d *Database) Settle(ctx context.Context, store *cache.Store, key cache.Key) error {
+	f, ok := d.doubts.LoadAndDelete(key)
+	if !ok {
+		return nil
+	}
+	_, err := f.(*flight).wait(ctx)
+	if err == nil {
+		_, err = d.recheck(ctx, store, key.Module())
+	}
+	if err != nil {
+		d.owe(err)
+		return fmt.Errorf("prove what the checksum database says of %s: %w", key, err)
 	}
 	return nil
 }

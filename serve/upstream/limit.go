@@ -70,7 +70,7 @@ func (l *hostLimits) RoundTrip(req *http.Request) (*http.Response, error) {
 	for _, place := range gate.places(req.Context()) {
 		var hurry <-chan struct{}
 		if place == gate.background || place == gate.few {
-			hurry = awaited(req.Context())
+			hurry = Awaited(req.Context())
 		}
 		select {
 		case place <- struct{}{}:

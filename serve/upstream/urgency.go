@@ -31,9 +31,9 @@ func WithAwaited(ctx context.Context, awaited <-chan struct{}) context.Context {
 	return context.WithValue(ctx, awaitedKey{}, awaited)
 }
 
-// awaited returns a channel that is closed once a client waits. It is nil, and so never
+// Awaited returns a channel that is closed once a client waits. It is nil, and so never
 // ready, if none can come to.
-func awaited(ctx context.Context) <-chan struct{} {
+func Awaited(ctx context.Context) <-chan struct{} {
 	ch, _ := ctx.Value(awaitedKey{}).(<-chan struct{})
 	return ch
 }
@@ -44,7 +44,7 @@ func unawaited(ctx context.Context) bool {
 		return false
 	}
 	select {
-	case <-awaited(ctx):
+	case <-Awaited(ctx):
 		return false
 	default:
 		return true
