@@ -36,27 +36,6 @@ func waited(ctx context.Context) context.Context {
 	return upstream.WithAwaited(ctx, now)
 }
 
-// modDraft is a checked go.mod on its way into a store.
-func modDraft(t *testing.T, store *cache.Store, mod module.Version, body string) (cache.Key, *cache.Draft) {
-	t.Helper()
-	key, err := cache.NewKey(mod.Path, mod.Version, cache.Mod)
-	if err != nil {
-		t.Fatal(err)
-	}
-	draft, err := store.Draft(cache.Public, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(draft.Discard)
-	if _, err := draft.ReadFrom(strings.NewReader(body)); err != nil {
-		t.Fatal(err)
-	}
-	if err := draft.Check(); err != nil {
-		t.Fatal(err)
-	}
-	return key, draft
-}
-
 // TestTrust is a database whose proofs are late: only what a client waits for and its
 // go.sum has goes ahead, and no other bytes than those that the database names.
 func TestTrust(t *testing.T) {

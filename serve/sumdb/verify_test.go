@@ -29,8 +29,8 @@ func newStore(t *testing.T) *cache.Store {
 	return store
 }
 
-// pull verifies a go.mod as a pull would, and commits it if it may be.
-func pull(t *testing.T, d *Database, store *cache.Store, mod module.Version, body string) (cache.Verdict, error) {
+// modDraft is a checked go.mod on its way into a store.
+func modDraft(t *testing.T, store *cache.Store, mod module.Version, body string) (cache.Key, *cache.Draft) {
 	t.Helper()
 	key, err := cache.NewKey(mod.Path, mod.Version, cache.Mod)
 	if err != nil {
@@ -40,13 +40,20 @@ func pull(t *testing.T, d *Database, store *cache.Store, mod module.Version, bod
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer draft.Discard()
+	t.Cleanup(draft.Discard)
 	if _, err := draft.ReadFrom(strings.NewReader(body)); err != nil {
 		t.Fatal(err)
 	}
 	if err := draft.Check(); err != nil {
 		t.Fatal(err)
 	}
+	return key, draft
+}
+
+// pull verifies a go.mod as a pull would, and commits it if it may be.
+func pull(t *testing.T, d *Database, store *cache.Store, mod module.Version, body string) (cache.Verdict, error) {
+	t.Helper()
+	key, draft := modDraft(t, store, mod, body)
 	if err := d.Verify(t.Context(), key, draft); err != nil {
 		return "", err
 	}
