@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -83,13 +82,7 @@ func passing(err error) bool {
 	var timeout net.Error
 	switch {
 	case errors.As(err, &status):
-		switch status.Code {
-		case http.StatusRequestTimeout, http.StatusTooManyRequests:
-			return true
-		case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported, http.StatusLoopDetected:
-			return false
-		}
-		return status.Code >= 500
+		return status.Transient()
 	case errors.Is(err, errBadAnswer), errors.Is(err, errNotRelay):
 		return false
 	}

@@ -49,7 +49,7 @@ func transient(err error) bool {
 	var certificate *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &status):
-		return transientCode(status.Code)
+		return status.Transient()
 	case errors.As(err, &connect):
 		return transientCode(connect.code)
 	case errors.As(err, &stall):

@@ -70,6 +70,9 @@ func (e *StatusError) Is(target error) bool {
 	return target == fs.ErrNotExist && (e.Code == http.StatusNotFound || e.Code == http.StatusGone)
 }
 
+// Transient reports whether the same request may get another answer before long.
+func (e *StatusError) Transient() bool { return transientCode(e.Code) }
+
 // hopsKey carries the ids of the gomirrors that a request has passed, see [WithHops].
 type hopsKey struct{}
 
