@@ -186,14 +186,10 @@ func (a *assembly) read(context.Context) error {
 		Origin:   a.origin,
 		Verify:   a.sums.Verify,
 		Announce: a.sums.Announce,
-		Settle: func(ctx context.Context, key cache.Key) {
-			if err := a.sums.Settle(ctx, a.store, key); err != nil {
-				a.log.DebugContext(ctx, "verdict put off", "key", key, "err", err)
-			}
-		},
-		Asked: a.ahead.Asked,
-		Now:   a.env.Now,
-		Log:   a.log,
+		Settle:   func(key cache.Key) { a.sums.Settle(a.store, key) },
+		Asked:    a.ahead.Asked,
+		Now:      a.env.Now,
+		Log:      a.log,
 	})
 	a.keep(a.mirror.Close)
 	return nil

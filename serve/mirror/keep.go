@@ -69,14 +69,13 @@ func (s *sieve) judge(key cache.Key) {
 	s.judged = append(s.judged, key)
 }
 
-// settle waits for the verdicts that were put off.
-func (s *sieve) settle(ctx context.Context) {
+// settle has the verdicts follow that were put off.
+func (s *sieve) settle() {
 	s.mu.Lock()
-	judged := s.judged
-	s.mu.Unlock()
-	for _, key := range judged {
+	defer s.mu.Unlock()
+	for _, key := range s.judged {
 		if s.mirror.opts.Settle != nil {
-			s.mirror.opts.Settle(ctx, key)
+			s.mirror.opts.Settle(key)
 		}
 	}
 }

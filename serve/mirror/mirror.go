@@ -38,10 +38,9 @@ type Options struct {
 	// verifies nothing.
 	Verify func(context.Context, cache.Key, *cache.Draft) error
 
-	// Settle is called for each draft that was verified, kept or not, in case the verdict
-	// was put off: the client has its answer by then. It returns when there is a verdict.
-	// Nil has none to put off.
-	Settle func(context.Context, cache.Key)
+	// Settle is called for each draft that Verify has seen, once it is kept or won't be,
+	// in case the verdict was put off. It must not wait. May be nil.
+	Settle func(cache.Key)
 
 	// Announce tells of a version whose files will be verified, so that the look-up
 	// runs beside the download. It returns when the look-up is done. May be nil.
@@ -244,7 +243,7 @@ func (m *Mirror) fill(source upstream.Source) fillFunc {
 			sieve.answer = func(draft *cache.Draft) { answer(landing{state: Miss, open: draft.Entry}) }
 			sieve.key = key
 		}
-		defer sieve.settle(ctx)
+		defer sieve.settle()
 		defer sieve.close()
 		err := source.Fetch(ctx, req, func(k cache.Key, meta cache.Meta, body io.Reader) error {
 			unkept, err := sieve.keep(ctx, k, meta, body)

@@ -136,7 +136,7 @@ func (p *Prefetch) Asked(key cache.Key, held bool) (answered func(fetched int64)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.opts.Now()
-	ahead := p.books.asked(key, now)
+	known := p.books.asked(key, now) || p.plan.wanted.get(key) // its bytes count once
 	if p.opts.Mode == Off {
 		return func(int64) {}
 	}
@@ -154,7 +154,7 @@ func (p *Prefetch) Asked(key cache.Key, held bool) (answered func(fetched int64)
 		defer p.mu.Unlock()
 		p.open--
 		p.plan.last = p.opts.Now()
-		if key.Kind() == cache.Zip && !ahead {
+		if key.Kind() == cache.Zip && !known {
 			p.plan.came += fetched
 			p.plan.queue.news[zipLane]++ // there may be room for another
 			p.wake()

@@ -130,7 +130,7 @@ func required(file *modfile.File) []module.Version {
 // readSums returns the lines of a go.sum. Those that go would not understand are passed
 // over.
 func readSums(text []byte) []Sum {
-	sums := []Sum{}
+	var sums []Sum
 	for line := range bytes.Lines(text) {
 		if f := strings.Fields(string(line)); len(f) == 3 && strings.HasPrefix(f[2], "h1:") {
 			sums = append(sums, Sum{module.Version{Path: f[0], Version: f[1]}, f[2]})

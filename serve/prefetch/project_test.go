@@ -65,6 +65,8 @@ not a line
 			}, false},
 		{"of a later Go", map[string]string{"go.mod": "module example.com/main\n\ngo 1.99\n\nwish for speed\n\nrequire example.com/a v1.0.0\n"},
 			Project{Requires: []module.Version{v("a", "v1.0.0")}}, false},
+		{"with nothing in go.sum", map[string]string{"go.mod": "go 1.17\n\nrequire example.com/a v1.0.0\n", "go.sum": ""},
+			Project{Requires: []module.Version{v("a", "v1.0.0")}}, false},
 		{"a folder for go.sum", map[string]string{"go.mod": "go 1.17\n\nrequire example.com/a v1.0.0\n", "go.sum/x": ""},
 			Project{Requires: []module.Version{v("a", "v1.0.0")}}, false},
 		{"no go.mod", nil, Project{}, true},

@@ -153,13 +153,32 @@ func (d *Database) recheck(ctx context.Context, store *cache.Store, mod module.V
 	if err != nil {
 		return false, err
 	}
-	meta, err := store.VersionMeta(mod)
-	if err != nil {
-		return false, err
+	for {
+		meta, err := store.VersionMeta(mod)
+		if err != nil {
+			return false, err
+		}
+		said, err := c.judge(rec, meta, mod)
+		if err != nil {
+			c.log.WarnContext(ctx, "taken out of the cache", "version", mod, "err", err)
+			return true, store.Evict(mod, err.Error())
+		}
+		if !said {
+			return false, nil
+		}
+		// Another file of the version may have come meanwhile.
+		if noted, err := store.SetVerdict(mod, meta, cache.Verified); noted || err != nil {
+			return noted, err
+		}
 	}
+}
+
+// judge compares the files that are held of a version with a record. It is an error if
+// they differ; said is not set if the record does not tell.
+func (c *client) judge(rec record, held cache.Meta, mod module.Version) (said bool, err error) {
 	for _, file := range []struct{ version, got string }{
-		{mod.Version, meta.H1},
-		{mod.Version + "/go.mod", meta.GoModH1},
+		{mod.Version, held.H1},
+		{mod.Version + "/go.mod", held.GoModH1},
 	} {
 		want := rec.sum(mod.Path, file.version)
 		if file.got == "" {
@@ -169,9 +188,8 @@ func (d *Database) recheck(ctx context.Context, store *cache.Store, mod module.V
 			return false, nil
 		}
 		if want != file.got {
-			reason := fmt.Sprintf("%s has %s for %s %s, held was %s", c.authority(), want, mod.Path, file.version, file.got)
-			return true, store.Evict(mod, reason)
+			return true, fmt.Errorf("%s has %s for %s %s, held was %s", c.authority(), want, mod.Path, file.version, file.got)
 		}
 	}
-	return store.SetVerdict(mod, meta, cache.Verified)
+	return true, nil
 }

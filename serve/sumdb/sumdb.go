@@ -75,9 +75,13 @@ type Database struct {
 	clients []*client // all, the longest name first
 	state   *os.Root
 	cache   *os.Root
+	ctx     context.Context // until Close
 	stop    context.CancelFunc
 	due     *due
 	doubts  sync.Map // cache.Key -> *flight, of what was trusted and is not proven yet
+
+	mu       sync.Mutex     // held to close, and to begin a settling
+	settling sync.WaitGroup // no Add after ctx ended
 }
 
 // New opens the databases' state. Nothing is asked before the first use.
@@ -109,7 +113,7 @@ func newDatabase(opts Options, std source) (_ *Database, err error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	d := &Database{opts: opts, stop: stop, due: newDue()}
+	d := &Database{opts: opts, ctx: ctx, stop: stop, due: newDue()}
 	defer func() {
 		if err != nil {
 			d.Close()
@@ -141,6 +145,9 @@ func newDatabase(opts Options, std source) (_ *Database, err error) {
 	}
 	d.tools = cmp.Or(d.main, d.clients[0])
 	slices.SortFunc(d.clients, func(a, b *client) int { return len(b.name) - len(a.name) })
+	if !opts.Offline {
+		d.due.arm() // a stop, or worse, may have come before a proof
+	}
 	return d, nil
 }
 
@@ -171,7 +178,10 @@ func subRoot(root *os.Root, folder string) (*os.Root, error) {
 
 // Close ends lookups that still run. The Database is not used afterwards.
 func (d *Database) Close() error {
+	d.mu.Lock()
 	d.stop()
+	d.mu.Unlock()
+	d.settling.Wait()
 	d.due.stop()
 	for _, c := range d.clients {
 		c.state.Close()

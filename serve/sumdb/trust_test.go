@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"golang.org/x/mod/module"
+	"golang.org/x/mod/sumdb"
 
 	"github.com/gomirror/gomirror/cache"
 	"github.com/gomirror/gomirror/serve/upstream"
@@ -94,9 +95,8 @@ func TestTrust(t *testing.T) {
 				t.Errorf("kept as %q, %v", meta.Verdict, err)
 			}
 			let()
-			if err := d.Settle(t.Context(), store, key); err != nil {
-				t.Error(err)
-			}
+			d.Settle(store, key)
+			d.settling.Wait()
 			if meta, err := store.VersionMeta(mod(1)); err != nil || meta.Verdict != test.want {
 				t.Errorf("settled as %q, %v, want %q", meta.Verdict, err, test.want)
 			}
@@ -130,9 +130,8 @@ func TestTrustInALie(t *testing.T) {
 		t.Fatal(err)
 	}
 	close(gate)
-	if err := d.Settle(t.Context(), store, key); err != nil {
-		t.Error(err)
-	}
+	d.Settle(store, key)
+	d.settling.Wait()
 	if entry, err := store.Get(cache.Public, key); err == nil {
 		entry.Close()
 		t.Error("what the database contradicts is held yet")
@@ -143,8 +142,9 @@ func TestTrustInALie(t *testing.T) {
 	}
 }
 
-// TestTrustOfALostProof has the database go away between its answer and the proof.
-func TestTrustOfALostProof(t *testing.T) {
+// TestTrustedBeforeAStop has gomirror stop between the answer and the proof: the next one
+// looks for it soon.
+func TestTrustedBeforeAStop(t *testing.T) {
 	db := newTestDB(t, "sum.example.com")
 	let := db.lateProofs(t)
 	s := newSetup(t, db)
@@ -158,13 +158,79 @@ func TestTrustOfALostProof(t *testing.T) {
 	if err := draft.Commit(cache.Meta{Upstream: "test"}); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // gomirror stops
-	if err := d.Settle(ctx, store, key); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
-	}
+	d.Settle(store, key)
+	d.Close()
+	d.Settle(store, key) // as a fill may that ends late
 	let()
+	d = s.open(t)
+	d.due.mu.Lock()
+	armed := d.due.timer != nil
+	d.due.mu.Unlock()
+	if !armed {
+		t.Error("no recheck is due")
+	}
 	if n, err := d.Recheck(t.Context(), store); n != 1 || err != nil {
 		t.Errorf("the recheck settled %d, %v, want 1", n, err)
+	}
+}
+
+// TestTrustsNoToolchain: go asks the database about those, whatever a go.sum has.
+func TestTrustsNoToolchain(t *testing.T) {
+	db := newTestDB(t, "sum.example.com")
+	let := db.lateProofs(t)
+	s := newSetup(t, db)
+	s.Vouched = func(module.Version, string) bool { return true }
+	d := s.open(t)
+	v := module.Version{Path: toolchainPath, Version: "v0.0.1-go1.99.0.linux-amd64"}
+	key, draft := modDraft(t, newStore(t), v, testMod(v.Path))
+	judged := make(chan error, 1)
+	go func() { judged <- d.Verify(waited(t.Context()), key, draft) }()
+	select {
+	case err := <-judged:
+		t.Errorf("judged before the proof: %v", err)
+	case <-time.After(20 * proofGrace):
+		let()
+		<-judged
+	}
+}
+
+// TestTwoFilesOneProof has the proof come while the .zip of a version waits to be settled
+// and its .mod, fetched ahead, to be judged.
+func TestTwoFilesOneProof(t *testing.T) {
+	for range 20 {
+		db := newTestDB(t, "sum.example.com")
+		db.log = sumdb.NewTestServer(db.skey, tinySum(t))
+		let := db.lateProofs(t)
+		s := newSetup(t, db)
+		s.Vouched = func(module.Version, string) bool { return true }
+		d := s.open(t)
+		store := newStore(t)
+		v := module.Version{Path: "example.com/tiny", Version: "v1.0.0"}
+		modKey, modDraft := modDraft(t, store, v, testMod(v.Path))
+		zipKey := modKey.Sibling(cache.Zip)
+		zip, err := store.Draft(cache.Public, zipKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := zip.ReadFrom(bytes.NewReader(tinyZip(v.Path, v.Version, tinyText))); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(zip.Check(), d.Verify(waited(t.Context()), zipKey, zip), zip.Commit(cache.Meta{Upstream: "test"})); err != nil {
+			t.Fatal(err)
+		}
+		d.Settle(store, zipKey)
+		done := make(chan error, 1)
+		go func() {
+			done <- errors.Join(d.Verify(t.Context(), modKey, modDraft), modDraft.Commit(cache.Meta{Upstream: "test"}))
+			d.Settle(store, modKey)
+		}()
+		let()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		d.settling.Wait()
+		if meta, err := store.VersionMeta(v); err != nil || meta.Verdict != cache.Verified || meta.H1 == "" || meta.GoModH1 == "" {
+			t.Fatalf("settled as %+v, %v", meta, err)
+		}
 	}
 }

@@ -2,7 +2,6 @@ package sumdb
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/gomirror/gomirror/cache"
@@ -41,8 +40,8 @@ func (d *Database) verifier(modPath string) *client {
 // Verify judges a checked draft of a .mod or .zip by the checksum database. A
 // *cache.ContradictionError says that the database has other bytes. If it can't be
 // asked the draft is judged Unverified, for [Database.Recheck] to look at; and so it is
-// if [Database.trusts] holds, for [Database.Settle], which must be called once the draft
-// is kept or not. Other kinds have no checksum and are left alone.
+// if [Database.trusts] holds, for [Database.Settle], which must be called when the draft
+// is kept, or won't be. Other kinds have no checksum and are left alone.
 func (d *Database) Verify(ctx context.Context, key cache.Key, draft *cache.Draft) error {
 	if key.Kind() != cache.Mod && key.Kind() != cache.Zip {
 		return nil
@@ -60,7 +59,7 @@ func (d *Database) Verify(ctx context.Context, key cache.Key, draft *cache.Draft
 	patient, cancel := context.WithTimeoutCause(ctx, verifyPatience, errPatience)
 	defer cancel()
 	f, err := c.flight(patient, mod, true)
-	if err == nil && d.trusts(patient, f, of, draft.H1()) {
+	if err == nil && mod.Path != toolchainPath && d.trusts(patient, f, of, draft.H1()) {
 		d.doubts.Store(key, f)
 		draft.Judge(cache.Unverified)
 		return nil
@@ -96,7 +95,8 @@ func (d *Database) Verify(ctx context.Context, key cache.Key, draft *cache.Draft
 // proof takes a round trip more than the file does, and go waits for one file at a time.
 // So it may follow where a client waits, if the database answers with the hash of the
 // file and the go.sum of a project in which go asks has the same: go would take these
-// bytes from anybody, and asks no database about them. It returns no later than the
+// bytes from anybody, and asks no database about them. (Who asks the database about
+// them, for want of such a go.sum, is answered with what is proven.) It returns no later than the
 // proof does, or ctx ends.
 func (d *Database) trusts(ctx context.Context, f *flight, of module.Version, h1 string) bool {
 	awaited, said := upstream.Awaited(ctx), f.said
@@ -134,22 +134,36 @@ func (d *Database) trusts(ctx context.Context, f *flight, of module.Version, h1 
 	}
 }
 
-// Settle gives its verdict to a file that Verify has trusted, once the proof is there. It
-// returns at once if it has not.
-func (d *Database) Settle(ctx context.Context, store *cache.Store, key cache.Key) error {
+// Settle gives its verdict to a file that Verify has trusted, once the proof is there, and
+// to no other. It does not wait for that.
+func (d *Database) Settle(store *cache.Store, key cache.Key) {
 	f, ok := d.doubts.LoadAndDelete(key)
-	if !ok {
-		return nil
+	if !ok || !d.begin() {
+		return
 	}
-	_, err := f.(*flight).wait(ctx)
-	if err == nil {
-		_, err = d.recheck(ctx, store, key.Module())
+	go func() { // ends with verifyPatience, or when the Database is closed
+		defer d.settling.Done()
+		ctx, cancel := context.WithTimeoutCause(d.ctx, verifyPatience, errPatience)
+		defer cancel()
+		_, err := f.(*flight).wait(ctx)
+		if err == nil {
+			_, err = d.recheck(ctx, store, key.Module())
+		}
+		if err != nil {
+			d.opts.Log.DebugContext(ctx, "served before its proof, which fails", "key", key, "err", err)
+			d.owe(err)
+		}
+	}()
+}
+
+// begin notes that a settling begins, unless the Database is closed.
+func (d *Database) begin() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ctx.Err() == nil {
+		d.settling.Add(1)
 	}
-	if err != nil {
-		d.owe(err)
-		return fmt.Errorf("prove what the checksum database says of %s: %w", key, err)
-	}
-	return nil
+	return d.ctx.Err() == nil
 }
 
 func (c *client) authority() string { return "checksum database " + c.name }
