@@ -12,11 +12,13 @@ const (
 //
 // Go mod download wants the zips of the whole graph. Go build those of what is imported,
 // and what that is no go.mod tells: so what it has had bounds what may turn out to be of no
-// use. Go list -m wants none. Without the project of a command nothing tells it from go
+// use. Go get wants few of a graph that it goes on changing, so what it has had tells less
+// about what is next; what was fetched ahead and used does. Go list -m wants none. Without the project of a command nothing tells it from go
 // mod download before that asks for its first zip.
 func (p *plan) budget(j job, used int64) int64 {
 	mod := j.key.Module()
-	few := min(p.opts.Budget, buildBudget+(used-p.used+p.came)/buildShare)
+	used -= p.used
+	share := func(bytes int64) int64 { return min(p.opts.Budget, buildBudget+bytes/buildShare) }
 	named, found, most := false, false, int64(0)
 	for _, r := range p.projects {
 		if r.gone || !r.names(mod) {
@@ -28,8 +30,10 @@ func (p *plan) budget(j job, used int64) int64 {
 		case !r.Zips:
 		case r.graph && !r.Few:
 			most = p.opts.Budget
+		case r.Few:
+			most = max(most, share(used))
 		default:
-			most = max(most, few)
+			most = max(most, share(used+p.came))
 		}
 	}
 	switch {
@@ -40,5 +44,5 @@ func (p *plan) budget(j job, used int64) int64 {
 	case p.graph && p.zips:
 		return p.opts.Budget
 	}
-	return few
+	return share(used + p.came)
 }

@@ -552,6 +552,7 @@ func TestAGetFetchesFewOfTheGraph(t *testing.T) {
 			for i := range 20 {
 				p.Asked(key(fmt.Sprintf("m%02d@v1.0.0", i), cache.Mod), false)
 			}
+			p.Asked(key("z@v1.0.0", cache.Zip), false)(100 << 20) // which tells nothing of the others
 			time.Sleep(60 * trip)
 			if got := len(o.log(".zip")); few != (got <= 4+zipSlots) || got == 0 {
 				t.Errorf("few %t: %d zips fetched", few, got)
