@@ -81,8 +81,8 @@ func (s *sieve) settle() {
 }
 
 // keep takes one answer through draft, check, verification and commit: this order is
-// the promise that nothing is ever read back that Verify has refused. If just the disk could not
-// take the answer, it returns the draft to serve from.
+// the promise that nothing is ever read back that Verify has refused. If just the disk
+// could not take the answer, it returns the draft to serve from.
 func (s *sieve) keep(ctx context.Context, key cache.Key, meta cache.Meta, body io.Reader) (*cache.Draft, error) {
 	m := s.mirror
 	s.drop(key, meta.Upstream)

@@ -95,9 +95,9 @@ func (d *Database) Verify(ctx context.Context, key cache.Key, draft *cache.Draft
 // proof takes a round trip more than the file does, and go waits for one file at a time.
 // So it may follow where a client waits, if the database answers with the hash of the
 // file and the go.sum of a project in which go asks has the same: go would take these
-// bytes from anybody, and asks no database about them. (Who asks the database about
-// them, for want of such a go.sum, is answered with what is proven.) It returns no later than the
-// proof does, or ctx ends.
+// bytes from anybody, and asks no database about them. A go without such a go.sum does
+// ask, through the relay, and is told what is proven. trusts returns no later than the
+// proof comes, or ctx ends.
 func (d *Database) trusts(ctx context.Context, f *flight, of module.Version, h1 string) bool {
 	awaited, said := upstream.Awaited(ctx), f.said
 	if awaited == nil {
@@ -123,7 +123,8 @@ func (d *Database) trusts(ctx context.Context, f *flight, of module.Version, h1 
 	for {
 		select {
 		case <-late.C:
-			if d.opts.Vouched(of, h1) { // perhaps by now: the project is looked for since the request
+			// Perhaps by now: the project is looked for since the request.
+			if d.opts.Vouched(of, h1) {
 				return true
 			}
 		case <-f.done:
