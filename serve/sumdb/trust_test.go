@@ -16,8 +16,9 @@ import (
 	"github.com/gomirror/gomirror/serve/upstream"
 )
 
-// lateProofs has no tile answered before let is called.
-func (db *testDB) lateProofs(t *testing.T) (let func()) {
+// lateProofs has no tile answered before let is called, and all answers go through
+// change, if that is not nil.
+func (db *testDB) lateProofs(t *testing.T, change func(body []byte) []byte) (let func()) {
 	gate := make(chan struct{})
 	let = sync.OnceFunc(func() { close(gate) })
 	t.Cleanup(let)
@@ -25,9 +26,20 @@ func (db *testDB) lateProofs(t *testing.T) (let func()) {
 		if strings.HasPrefix(path, "/tile/") {
 			<-gate
 		}
+		if change != nil {
+			body = change(body)
+		}
 		return body
 	})
 	return let
+}
+
+// keepTrusted keeps a draft before its proof.
+func keepTrusted(t *testing.T, d *Database, key cache.Key, draft *cache.Draft) {
+	t.Helper()
+	if err := errors.Join(d.Verify(waited(t.Context()), key, draft), draft.Commit(cache.Meta{Upstream: "test"})); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // waited is the context of a file that a client waits for.
@@ -55,7 +67,7 @@ func TestTrust(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			db := newTestDB(t, "sum.example.com")
-			let := db.lateProofs(t)
+			let := db.lateProofs(t, nil)
 			s := newSetup(t, db)
 			s.Vouched = func(of module.Version, _ string) bool {
 				return test.vouched && of == module.Version{Path: mod(1).Path, Version: mod(1).Version + "/go.mod"}
@@ -112,24 +124,15 @@ func TestTrustInALie(t *testing.T) {
 	liar.log = db.log
 	store := newStore(t)
 	key, draft := modDraft(t, store, mod(1), testMod(mod(1).Path)+"\n// And more.\n")
-	gate := make(chan struct{})
-	liar.lie(func(path string, body []byte) []byte {
-		if strings.HasPrefix(path, "/tile/") {
-			<-gate
-		}
+	let := liar.lateProofs(t, func(body []byte) []byte {
 		return bytes.ReplaceAll(body, []byte(testModSum(mod(1).Path)), []byte(draft.H1()))
 	})
 	s := newSetup(t, db)
 	s.Remotes = via(liar.Server)
 	s.Vouched = func(module.Version, string) bool { return true }
 	d := s.open(t)
-	if err := d.Verify(waited(t.Context()), key, draft); err != nil {
-		t.Fatal(err)
-	}
-	if err := draft.Commit(cache.Meta{Upstream: "liar"}); err != nil {
-		t.Fatal(err)
-	}
-	close(gate)
+	keepTrusted(t, d, key, draft)
+	let()
 	d.Settle(store, key)
 	d.settling.Wait()
 	if entry, err := store.Get(cache.Public, key); err == nil {
@@ -146,18 +149,13 @@ func TestTrustInALie(t *testing.T) {
 // looks for it soon.
 func TestTrustedBeforeAStop(t *testing.T) {
 	db := newTestDB(t, "sum.example.com")
-	let := db.lateProofs(t)
+	let := db.lateProofs(t, nil)
 	s := newSetup(t, db)
 	s.Vouched = func(module.Version, string) bool { return true }
 	d := s.open(t)
 	store := newStore(t)
 	key, draft := modDraft(t, store, mod(1), testMod(mod(1).Path))
-	if err := d.Verify(waited(t.Context()), key, draft); err != nil {
-		t.Fatal(err)
-	}
-	if err := draft.Commit(cache.Meta{Upstream: "test"}); err != nil {
-		t.Fatal(err)
-	}
+	keepTrusted(t, d, key, draft)
 	d.Settle(store, key)
 	d.Close()
 	d.Settle(store, key) // as a fill may that ends late
@@ -177,7 +175,7 @@ func TestTrustedBeforeAStop(t *testing.T) {
 // TestTrustsNoToolchain: go asks the database about those, whatever a go.sum has.
 func TestTrustsNoToolchain(t *testing.T) {
 	db := newTestDB(t, "sum.example.com")
-	let := db.lateProofs(t)
+	let := db.lateProofs(t, nil)
 	s := newSetup(t, db)
 	s.Vouched = func(module.Version, string) bool { return true }
 	d := s.open(t)
@@ -200,7 +198,7 @@ func TestTwoFilesOneProof(t *testing.T) {
 	for range 20 {
 		db := newTestDB(t, "sum.example.com")
 		db.log = sumdb.NewTestServer(db.skey, tinySum(t))
-		let := db.lateProofs(t)
+		let := db.lateProofs(t, nil)
 		s := newSetup(t, db)
 		s.Vouched = func(module.Version, string) bool { return true }
 		d := s.open(t)
@@ -215,9 +213,10 @@ func TestTwoFilesOneProof(t *testing.T) {
 		if _, err := zip.ReadFrom(bytes.NewReader(tinyZip(v.Path, v.Version, tinyText))); err != nil {
 			t.Fatal(err)
 		}
-		if err := errors.Join(zip.Check(), d.Verify(waited(t.Context()), zipKey, zip), zip.Commit(cache.Meta{Upstream: "test"})); err != nil {
+		if err := zip.Check(); err != nil {
 			t.Fatal(err)
 		}
+		keepTrusted(t, d, zipKey, zip)
 		d.Settle(store, zipKey)
 		done := make(chan error, 1)
 		go func() {
